@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCK = re.compile(r"(<!--\s*(?:not typed:|skip: next)[^>]*-->\s*)?^```python\n(.*?)^```", re.M | re.S)
+BLOCK = re.compile(
+    r"(<!--\s*(?:not typed:|skip: next)[^>]*-->\s*)?^```python\n(.*?)^```", re.M | re.S
+)
 
 
 def documents() -> list[Path]:

@@ -73,8 +73,15 @@ def test_a_module_imports_only_what_its_layer_may(module: str, path: Path) -> No
         for bare in OURS[1:]:
             if bare in allowed and top == bare:
                 narrower = [a for a in allowed if a.startswith(bare + ".")]
-                ok = ok or not narrower or name.count(".") == 0 or name.rpartition(".")[2] == "__version__"
-        assert ok, f"{module} imports {name}; its layer may import {allowed or 'the standard library'}"
+                ok = (
+                    ok
+                    or not narrower
+                    or name.count(".") == 0
+                    or name.rpartition(".")[2] == "__version__"
+                )
+        assert ok, (
+            f"{module} imports {name}; its layer may import {allowed or 'the standard library'}"
+        )
 
 
 def loaded_after(statement: str) -> set[str]:
@@ -104,4 +111,6 @@ def test_the_contract_notices_a_forbidden_import(tmp_path: Path) -> None:
     bad.write_text("from score import Client\nimport trio\nfrom ..stores import sqlite\n")
     names = imported_names(bad, "score_server.core.bad")
     assert {"score", "trio", "score_server.stores.sqlite"} <= names
-    assert not any(name.startswith(("trio", "score.")) for name in rule_for("score_server.core.bad"))
+    assert not any(
+        name.startswith(("trio", "score.")) for name in rule_for("score_server.core.bad")
+    )

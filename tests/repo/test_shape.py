@@ -30,7 +30,18 @@ def test_no_committed_file_names_a_registry_or_a_path_of_one_machine() -> None:
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split("\0")
     # Spelt so that this file does not match itself.
-    bad = re.compile("|".join(["py" + r"pi\.org", "python" + r"hosted", "npmjs" + r"\.org", "/work" + "/main", "/tmp" + "/v/", "/root" + "/"]))
+    bad = re.compile(
+        "|".join(
+            [
+                "py" + r"pi\.org",
+                "python" + r"hosted",
+                "npmjs" + r"\.org",
+                "/work" + "/main",
+                "/tmp" + "/v/",
+                "/root" + "/",
+            ]
+        )
+    )
     for name in filter(None, names):
         path = ROOT / name
         if path.is_file():

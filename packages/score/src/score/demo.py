@@ -91,7 +91,12 @@ class Shared:
 
     def digest(self) -> str:
         """Equal for equal contents in equal order."""
-        plain = [list(self.index.items()), list(self.counts.items()), list(self.done), list(self.work)]
+        plain = [
+            list(self.index.items()),
+            list(self.counts.items()),
+            list(self.done),
+            list(self.work),
+        ]
         return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
@@ -378,7 +383,9 @@ def report(
         f"shared  an index of {len(index):,} words with {postings:,} places, a count of "
         f"{counts.total():,} words,\n        a list of {len(shared.done)} things done, a stack of work"
     )
-    account.line(f"speed   {changes:,} changes in {seconds:.1f} s: {changes / seconds:,.0f} a second")
+    account.line(
+        f"speed   {changes:,} changes in {seconds:.1f} s: {changes / seconds:,.0f} a second"
+    )
     for problem in problems:
         account.line(f"WRONG   {problem}")
     if not problems:

@@ -1,0 +1,52 @@
+"""What a read of a UMap or UVec costs, as a ratio to the exact builtin (SMap and SVec are these).
+
+    python benchmarks/reads.py
+
+Pinned to one core; the two sides take turns; medians over the rounds.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import timeit
+
+from ucore import UMap, UVec
+
+SIZE = 10_000
+ROUNDS = 31
+
+READS = {
+    "m[k]": ("m[k]", 20_000),
+    "m.get(k)": ("m.get(k)", 20_000),
+    "k in m": ("k in m", 20_000),
+    "len(m)": ("len(m)", 20_000),
+    "for k in m": ("for _ in m: pass", 20),
+    "v[i]": ("v[5]", 20_000),
+    "len(v)": ("len(v)", 20_000),
+    "for x in v": ("for _ in v: pass", 20),
+}
+
+
+def ratios() -> dict[str, float]:
+    content = {f"key {i}": i for i in range(SIZE)}
+    ours = {"m": UMap(content), "v": UVec(content), "k": "key 77"}
+    theirs = {"m": content, "v": list(content), "k": "key 77"}
+    found = {}
+    for name, (statement, number) in READS.items():
+        timers = [timeit.Timer(statement, globals=names) for names in (ours, theirs)]
+        rounds = [[timer.timeit(number) for timer in timers] for _ in range(ROUNDS)]
+        found[name] = statistics.median(r[0] for r in rounds) / statistics.median(
+            r[1] for r in rounds
+        )
+    return found
+
+
+if __name__ == "__main__":
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    print(f"Python {platform.python_version()}, ratio to the builtin (1.0 = as fast)\n")
+    print("| read | ratio |\n|---|---|")
+    for name, ratio in ratios().items():
+        print(f"| `{name}` | {ratio:.2f} |")
