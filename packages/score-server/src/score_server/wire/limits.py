@@ -1,0 +1,42 @@
+"""Every quantity has a limit, and the server announces all of them in its ``Welcome``."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+KIB, MIB = 1024, 1024 * 1024
+
+# Before Hello has been answered nobody may send more than this in one frame.
+HELLO_FRAME_BYTES_MAX = 4 * KIB
+# Nesting of arrays inside a frame: messages, a message, its fields, a field's own records.
+FRAME_DEPTH_MAX = 6
+
+
+class Limits(NamedTuple):
+    """What one server allows.  On the wire: the array of these numbers in this order.
+
+    Later protocol versions add fields at the end.
+    """
+
+    frame_bytes_max: int = 8 * MIB
+    """A frame's body, both ways."""
+    change_bytes_max: int = 4 * MIB
+    """A submission's payload."""
+    name_bytes_max: int = 255
+    """A group's name and a client's label, in UTF-8 bytes."""
+    connections_max: int = 4096
+    """Connections of all clients together."""
+    channels_max: int = 1024
+    """Channels open at one time on one connection."""
+    unsettled_max: int = 1024
+    """Submissions of one session whose answers the client has not declared settled."""
+    pinned_max: int = 1024
+    """Outcomes of one session that are kept because they were asked for; the oldest go first."""
+    sessions_max: int = 100_000
+    """Sessions of all clients together."""
+    retention_s: int = 24 * 3600
+    """How long an unused session, and with it the outcomes of its submissions, is kept."""
+    hello_timeout_s: int = 10
+    """How long a connection may take until its Hello."""
+    credit_bytes_max: int = 16 * MIB
+    """Credit that may be outstanding on one channel."""
