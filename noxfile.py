@@ -37,6 +37,7 @@ PURE = (
     "score/src/score/payload.py",
     "score/src/score/replica.py",
     "score/src/score/session.py",
+    "score/src/score/conversation.py",
 )
 
 nox.options.error_on_missing_interpreters = False

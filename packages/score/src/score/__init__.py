@@ -1,3 +1,95 @@
-"""Shared state for Python programs: dicts, lists and stacks that several processes share."""
+"""Shared state for Python programs: dicts, lists and stacks whose truth lives in a server.
+
+    import score
+
+    with score.connect("score://127.0.0.1:7737") as client:
+        stock = score.SMap[str, int](client, "stock")
+        stock["apples"] = 3
+
+See README.md for a tour.
+"""
+
+from __future__ import annotations
+
+from ucore import ABSENT
+from ucore.errors import (
+    LocalDivergenceError,
+    SkeletonError,
+    StaleHandleError,
+    UnknownTypeError,
+    UnstorableError,
+    UpgradeNeededError,
+    WrongTypeError,
+)
+
+from .client import Client, Group, Outcome, connect
+from .errors import (
+    ChangeTooLargeError,
+    ClosedError,
+    ConflictError,
+    ConnectionFailed,
+    DeadlineExceeded,
+    GroupDamagedError,
+    GroupReplacedError,
+    InvalidNameError,
+    InvalidUrlError,
+    NotTakenError,
+    OutcomeUnknown,
+    ProtocolError,
+    ScoreError,
+    ServerBusyError,
+    ServerError,
+    SessionExpiredError,
+    StoreFullError,
+    UsageError,
+    WatchOverflowError,
+    WrongThreadError,
+)
+from .local import local
+from .replica import Change
+from .structures import Shared, SMap, SStack, SVec
+from .watch import Watch
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "ABSENT",
+    "Change",
+    "ChangeTooLargeError",
+    "Client",
+    "ClosedError",
+    "ConflictError",
+    "ConnectionFailed",
+    "DeadlineExceeded",
+    "Group",
+    "GroupDamagedError",
+    "GroupReplacedError",
+    "InvalidNameError",
+    "InvalidUrlError",
+    "LocalDivergenceError",
+    "NotTakenError",
+    "Outcome",
+    "OutcomeUnknown",
+    "ProtocolError",
+    "SMap",
+    "SStack",
+    "SVec",
+    "ScoreError",
+    "ServerBusyError",
+    "ServerError",
+    "SessionExpiredError",
+    "Shared",
+    "SkeletonError",
+    "StaleHandleError",
+    "StoreFullError",
+    "UnknownTypeError",
+    "UnstorableError",
+    "UpgradeNeededError",
+    "UsageError",
+    "Watch",
+    "WatchOverflowError",
+    "WrongThreadError",
+    "WrongTypeError",
+    "connect",
+    "local",
+]

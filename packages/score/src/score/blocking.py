@@ -1,0 +1,184 @@
+"""The blocking driver: a socket, a conversation, the calling thread.  It only moves bytes and waits.
+
+Everything that decides what is sent and what an answer means is in ``conversation``, ``session`` and ``replica``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from score_server.wire.messages import Message
+
+from .conversation import ConnectionLost, Conversation, Key
+from .errors import DeadlineExceeded, InvalidUrlError
+
+DEFAULT_URL = "score://127.0.0.1:7737"
+DEFAULT_PORT = 7737
+RECEIVE_BYTES = 256 * 1024
+
+# Reconnecting: full jitter below a doubling bound (AWS Architecture Blog, "Exponential Backoff And Jitter"),
+# so that clients of one server do not come back in step.
+BACKOFF_S_FIRST = 0.02
+BACKOFF_S_MAX = 2.0
+
+# An idle client answers no pings; the kernel notices a dead peer in about 30 + 3 * 10 s.
+KEEPALIVE_IDLE_S, KEEPALIVE_EVERY_S, KEEPALIVE_COUNT = 30, 10, 3
+
+
+class Deadline:
+    """A moment (of the monotonic clock) by which a call has to be done; never, when None."""
+
+    __slots__ = ("at",)
+
+    def __init__(self, at: float | None) -> None:
+        self.at = at
+
+    @classmethod
+    def after(cls, seconds: float | None) -> Deadline:
+        return cls(None if seconds is None else time.monotonic() + seconds)
+
+    def remaining(self) -> float | None:
+        """Seconds left, at least 0.
+
+        Raises:
+            DeadlineExceeded: none are.
+        """
+        if self.at is None:
+            return None
+        left = self.at - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded("the deadline passed; nothing was changed")
+        return left
+
+
+class Address:
+    """Where a server listens: the parts of ``score://host:port``."""
+
+    __slots__ = ("host", "port", "url")
+
+    def __init__(self, url: str | None) -> None:
+        """*url*, else ``$SCORE_URL``, else ``score://127.0.0.1:7737``.
+
+        Raises:
+            InvalidUrlError: it is not such a url.
+        """
+        self.url = url or os.environ.get("SCORE_URL") or DEFAULT_URL
+        try:
+            parts = urlsplit(self.url)
+            host, port = parts.hostname, parts.port
+        except ValueError as error:
+            raise self._invalid(str(error)) from error
+        if parts.scheme != "score" or not host:
+            raise self._invalid("it does not begin with score:// and a host")
+        if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
+            raise self._invalid("there is something behind the port or before the host")
+        self.host: str = host
+        self.port: int = DEFAULT_PORT if port is None else port
+
+    def _invalid(self, why: str) -> InvalidUrlError:
+        return InvalidUrlError(
+            f"{self.url!r} is not the url of a server ({why}); write score://host:port"
+        )
+
+
+class Link:
+    """One connection.  After any exception from it: ``close``, and make a new one."""
+
+    def __init__(self, address: Address, label: str, deadline: Deadline) -> None:
+        """Connect and greet.
+
+        Raises:
+            ConnectionLost: nobody answers there (now).
+            DeadlineExceeded, ServerError: as named.
+        """
+        self.conversation = Conversation(label)
+        try:
+            self._socket = socket.create_connection(
+                (address.host, address.port), timeout=deadline.remaining()
+            )
+        except TimeoutError as error:
+            deadline.remaining()
+            raise ConnectionLost(f"no answer from {address.url}") from error
+        except OSError as error:
+            raise ConnectionLost(
+                f"cannot connect to {address.url}: {error.strerror or error}"
+            ) from error
+        try:
+            _tune(self._socket)
+            self.ask(("welcome", 0), deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, key: Key, deadline: Deadline, channel: int = 0) -> Message:
+        """Send what is in line, and read until the answer *key* is there."""
+        self.flush(deadline)
+        while (answer := self.conversation.poll(key, channel)) is None:
+            self.receive(deadline)
+        return answer
+
+    def flush(self, deadline: Deadline) -> None:
+        """Send what is in line."""
+        data = self.conversation.data_to_send()
+        if not data:
+            return
+        try:
+            self._socket.settimeout(deadline.remaining())
+            self._socket.sendall(data)
+        except TimeoutError as error:
+            raise DeadlineExceeded("the deadline passed while sending") from error
+        except OSError as error:
+            raise ConnectionLost(f"sending failed: {error.strerror or error}") from error
+
+    def receive(self, deadline: Deadline) -> None:
+        """Wait for bytes and take them in."""
+        try:
+            self._socket.settimeout(deadline.remaining())
+            data = self._socket.recv(RECEIVE_BYTES)
+        except TimeoutError as error:
+            raise DeadlineExceeded("the deadline passed while waiting for the server") from error
+        except OSError as error:
+            raise ConnectionLost(f"receiving failed: {error.strerror or error}") from error
+        self.conversation.receive(data)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> Link:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _tune(connected: socket.socket) -> None:
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
+        ("TCP_KEEPINTVL", KEEPALIVE_EVERY_S),
+        ("TCP_KEEPCNT", KEEPALIVE_COUNT),
+        # A peer that vanished without a word is noticed while we wait for it, too.
+        ("TCP_USER_TIMEOUT", 1000 * (KEEPALIVE_IDLE_S + KEEPALIVE_COUNT * KEEPALIVE_EVERY_S)),
+    ):
+        if hasattr(socket, name):
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def backoff_delays(choose: random.Random) -> Iterator[float]:
+    """Seconds to wait before each further attempt to connect."""
+    bound = BACKOFF_S_FIRST
+    while True:
+        yield choose.uniform(0, bound)
+        bound = min(2 * bound, BACKOFF_S_MAX)

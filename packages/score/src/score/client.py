@@ -1,0 +1,437 @@
+"""``Client``: one program's connection to a server, whatever happens to the socket below it.
+
+Who owns what: the client owns the link (a socket and its conversation) and the session; a structure owns
+its replica, and lends it for the length of a call.  Calls take turns under one lock, each in its caller's
+thread, so a view moves only in a call of its owner.
+
+Anything that leaves a call otherwise than by its answer (a deadline, Ctrl-C, a lost connection) drops
+the link, whose state is then unknown; the next call makes a new one and resumes.  A submission that had been
+sent by then is settled first: the server is asked what became of it, and a "no" is made final there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Literal, NamedTuple, TypeVar, cast
+
+from score_server.wire import messages as wire
+from score_server.wire.limits import Limits
+from ucore.tree import Applied
+
+from .blocking import Address, Deadline, Link, backoff_delays
+from .conversation import ConnectionLost, SessionLost
+from .errors import (
+    ChangeTooLargeError,
+    ClosedError,
+    ConnectionFailed,
+    DeadlineExceeded,
+    InvalidNameError,
+    OutcomeUnknown,
+    SessionExpiredError,
+)
+from .replica import Replica
+from .session import Session, parse_token
+
+T = TypeVar("T")
+
+logger = logging.getLogger("score")
+
+DEFAULT_TIMEOUT_S = 30.0
+GOODBYE_S_MAX = 1.0  # closing is a courtesy: the server copes with clients that just vanish
+
+
+class Group(NamedTuple):
+    """A group on the server: its *name*, and the *position* of its latest durable change."""
+
+    name: str
+    position: int
+
+
+class Outcome(NamedTuple):
+    """What became of a change.
+
+    Attributes:
+        verdict: "taken" (it stands in the group's order, once), "not taken" (and it never will be), or
+            "expired" (nobody remembers).
+        position: its id where it was taken, else None.
+    """
+
+    verdict: Literal["taken", "not taken", "expired"]
+    position: int | None
+
+
+class Client:
+    """A connection to a server.  Made by ``score.connect``; a context manager; thread-safe."""
+
+    def __init__(
+        self, url: str | None, timeout: float | None, name: str | None, wait: float
+    ) -> None:
+        """See ``score.connect``."""
+        self._address = Address(url)
+        self._label = _label(name)
+        self._timeout = timeout
+        self._stack = threading.local()
+        self._on_close: Callable[[], None] | None = None
+        self._closed = False
+        self._random = random.Random()
+        self._begin_anew()
+        first = Deadline.after(timeout if wait == 0 else wait)
+        with self._turn(first):
+            self._link = self._connect(first, patient=wait > 0)
+
+    def _begin_anew(self) -> None:
+        """No link, no session: at the start, and in a child after ``fork``."""
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._link: Link | None = None
+        self._session = Session()
+
+    # ------------------------------------------------------------ the user's methods
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._address.url
+
+    @property
+    def name(self) -> str:
+        """The label that stands beside this client's changes."""
+        return self._label
+
+    def ping(self) -> float:
+        """Seconds for one round trip to the server."""
+
+        def step(link: Link, deadline: Deadline) -> float:
+            token = link.conversation.next_number()
+            begun = time.perf_counter()
+            link.conversation.send(wire.Ping(token))
+            link.ask(("ping", token), deadline)
+            return time.perf_counter() - begun
+
+        return self._perform(step)
+
+    def groups(self) -> list[Group]:
+        """The groups that have at least one change, by name."""
+
+        def step(link: Link, deadline: Deadline) -> list[Group]:
+            found: list[Group] = []
+            more = True
+            while more:
+                number = link.conversation.next_number()
+                after = found[-1].name if found else ""
+                link.conversation.send(wire.ListGroups(number, after))
+                page = cast(wire.GroupPage, link.ask(("request", number), deadline))
+                found += [Group(str(name), cast(int, head)) for name, _, head in page.groups]
+                more = page.more and bool(page.groups)
+            return found
+
+        return self._perform(step)
+
+    def outcome(self, token: str) -> Outcome:
+        """What became of the change that an ``OutcomeUnknown`` was raised for, here or elsewhere.
+
+        The answer "not taken" is final: from then on the change cannot take effect any more.
+
+        Raises:
+            InvalidNameError: *token* is not the token of an ``OutcomeUnknown``.
+        """
+        session, seq = parse_token(token)
+        return self._perform(lambda link, deadline: _ask_outcome(link, session, seq, deadline))
+
+    @contextmanager
+    def deadline(self, seconds: float) -> Iterator[None]:
+        """In this block, in this thread, all calls together take at most *seconds*.
+
+        Replaces the client's *timeout*; an inner block never extends an outer one.
+        """
+        stack = self._deadlines()
+        stack.append(Deadline.after(seconds))
+        try:
+            yield
+        finally:
+            stack.pop()
+
+    def close(self) -> None:
+        """End the connection; structures on it can be read, not changed.  Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._link is not None and os.getpid() == self._pid:
+            try:
+                with self._lock:
+                    if self._session.pending is None:
+                        self._link.conversation.send(wire.Bye(self._session.settled))
+                        self._link.flush(Deadline.after(GOODBYE_S_MAX))
+            except Exception:  # a courtesy only
+                logger.debug("no orderly goodbye to %s", self.url, exc_info=True)
+            finally:
+                self._drop()
+        if self._on_close is not None:
+            self._on_close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<score.Client {self.url}{' (closed)' if self._closed else ''}>"
+
+    def __reduce__(self) -> str:
+        raise TypeError(
+            "a Client cannot be pickled: pass its url, and connect in the other process"
+        )
+
+    # ------------------------------------------------------------ for structures
+
+    def sync(self, replica: Replica) -> None:
+        """Bring *replica* up to what was durable when the server got the question."""
+
+        def step(link: Link, deadline: Deadline) -> None:
+            channel = join(link, replica, deadline)
+            number = link.conversation.next_number()
+            link.conversation.send(wire.Sync(channel, number))
+            link.ask(("request", number), deadline, channel)
+
+        self._perform(step)
+        if replica.failure is not None:
+            raise replica.failure
+
+    def submit(self, replica: Replica, payload: bytes, condition: int) -> Applied | wire.Refused:
+        """Bring a change into the order, exactly once; what applying it gave, or the refusal.
+
+        Raises:
+            OutcomeUnknown: sent, but not answered by the deadline.
+            DeadlineExceeded: not even sent by the deadline.
+            ScoreError: others, by culprit; nothing was changed, unless they say so.
+        """
+        deadline = self._deadline()
+        with self._turn(deadline):
+            self._settle(deadline)
+
+            def step(link: Link, deadline: Deadline) -> Applied | wire.Refused:
+                return self._submit_on(link, replica, payload, condition, deadline)
+
+            try:
+                return self._persist(step, deadline)
+            except DeadlineExceeded as error:
+                pending = self._session.pending
+                if pending is not None and pending.sent:
+                    raise OutcomeUnknown(self._session.token(), replica.group) from error
+                raise
+            finally:
+                self._session.withdraw()
+
+    def _submit_on(
+        self, link: Link, replica: Replica, payload: bytes, condition: int, deadline: Deadline
+    ) -> Applied | wire.Refused:
+        session, limits = self._session, link.conversation.limits
+        if len(payload) > limits.change_bytes_max:
+            raise ChangeTooLargeError(len(payload), limits.change_bytes_max)
+        identity = self._open_session(link, deadline)
+        channel = join(link, replica, deadline)
+        pending = session.pending or session.name(
+            replica.group, replica.position, condition, payload
+        )
+        replica.expect(identity, pending.seq)
+        link.conversation.send(pending.message(channel))
+        pending.sent = True  # before the bytes leave, so that an interrupt errs on the safe side
+        answer = link.ask(("submit", pending.seq), deadline, channel)
+        session.answered()
+        if isinstance(answer, wire.Taken):
+            return replica.own(answer.position)
+        return cast(wire.Refused, answer)
+
+    def open_link(self, deadline: Deadline) -> Link:
+        """A further connection, for a watch; its owner closes it.  Tries until *deadline*."""
+        if self._closed:
+            raise self._closed_error()
+        return self._connect(deadline, patient=True)
+
+    def limit_of(self) -> Limits:
+        """The limits of the server as it was last connected."""
+        return Limits() if self._link is None else self._link.conversation.limits
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    # ------------------------------------------------------------ calls
+
+    def _deadlines(self) -> list[Deadline]:
+        if not hasattr(self._stack, "deadlines"):
+            self._stack.deadlines = []
+        return cast("list[Deadline]", self._stack.deadlines)
+
+    def _deadline(self) -> Deadline:
+        moments = [d.at for d in self._deadlines() if d.at is not None]
+        return Deadline(min(moments)) if moments else Deadline.after(self._timeout)
+
+    @contextmanager
+    def _turn(self, deadline: Deadline) -> Iterator[None]:
+        """This thread's turn on the link."""
+        if self._closed:
+            raise self._closed_error()
+        if os.getpid() != self._pid:
+            self._begin_anew()  # after fork: the parent's socket and session stay the parent's
+        left = deadline.remaining()
+        if not self._lock.acquire(timeout=-1 if left is None else left):
+            raise DeadlineExceeded(
+                "the deadline passed while another thread used this client; nothing was changed "
+                "(a thread that needs its own pace makes its own client)"
+            )
+        lock = self._lock
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _perform(self, step: Callable[[Link, Deadline], T]) -> T:
+        deadline = self._deadline()
+        with self._turn(deadline):
+            self._settle(deadline)
+            return self._persist(step, deadline)
+
+    def _persist(self, step: Callable[[Link, Deadline], T], deadline: Deadline) -> T:
+        """Do *step* on a link, on a new one after each that is lost, until *deadline*."""
+        delays = backoff_delays(self._random)
+        while True:
+            try:
+                if self._link is None:
+                    self._link = self._connect(deadline, patient=True)
+                return step(self._link, deadline)
+            except ConnectionLost as lost:
+                self._drop()
+                logger.warning("connection to %s lost (%s); connecting again", self.url, lost)
+                self._pause(next(delays), deadline)
+            except SessionLost as error:
+                self._drop()
+                pending = self._session.pending
+                self._session.expired()
+                if pending is not None and pending.sent:
+                    raise SessionExpiredError(
+                        f"the server no longer knows this client's session ({error}); whether the "
+                        f"last change of group {pending.group!r} took effect cannot be learned"
+                    ) from error
+            except BaseException:
+                self._drop()
+                raise
+
+    def _settle(self, deadline: Deadline) -> None:
+        """Learn what became of a submission that an earlier call had to leave open."""
+        self._session.withdraw()
+        pending, identity = self._session.pending, self._session.id
+        if pending is None or identity is None:
+            return
+        outcome = self._persist(
+            lambda link, deadline: _ask_outcome(link, identity, pending.seq, deadline), deadline
+        )
+        logger.info("the change of group %r left open before: %s", pending.group, outcome.verdict)
+        self._session.answered()
+
+    def _open_session(self, link: Link, deadline: Deadline) -> bytes:
+        if link.conversation.session is None:
+            link.conversation.send(wire.OpenSession(self._session.id))
+            opened = cast(wire.SessionOpened, link.ask(("session", 0), deadline))
+            self._session.id = opened.session
+        assert self._session.id is not None
+        return self._session.id
+
+    # ------------------------------------------------------------ the link
+
+    def _connect(self, deadline: Deadline, *, patient: bool) -> Link:
+        delays = backoff_delays(self._random)
+        while True:
+            try:
+                return Link(self._address, self._label, deadline)
+            except ConnectionLost as error:
+                failed = ConnectionFailed(
+                    f"{error}; is a score-server running there? (start one with: score-server "
+                    f"--listen {self._address.host}:{self._address.port} --store sqlite:///FILE)"
+                )
+                if not patient:
+                    raise failed from error
+                logger.debug("%s", error)
+            try:
+                self._pause(next(delays), deadline)
+            except DeadlineExceeded as error:
+                raise DeadlineExceeded(f"{failed}; nothing was changed") from error
+
+    def _pause(self, seconds: float, deadline: Deadline) -> None:
+        left = deadline.remaining()
+        time.sleep(seconds if left is None else min(seconds, left))
+
+    def _drop(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+    def _closed_error(self) -> ClosedError:
+        return ClosedError(f"the client of {self.url} is closed; score.connect() makes a new one")
+
+
+def join(link: Link, replica: Replica, deadline: Deadline) -> int:
+    """*replica*'s channel on *link*: the one it has, or a new one from where it stands."""
+    conversation = link.conversation
+    if replica.suspect:
+        conversation.leave(replica)
+        replica.reset()
+    channel = conversation.channel_of(replica)
+    if channel is None:
+        channel = conversation.join(replica)
+        link.ask(("joined", channel), deadline, channel)
+    return channel
+
+
+def _ask_outcome(link: Link, session: bytes, seq: int, deadline: Deadline) -> Outcome:
+    number = link.conversation.next_number()
+    link.conversation.send(wire.AskOutcome(number, session, seq))
+    answer = cast(wire.Outcome, link.ask(("request", number), deadline))
+    if answer.verdict == wire.OUTCOME_TAKEN:
+        return Outcome("taken", answer.position)
+    return Outcome("not taken" if answer.verdict == wire.OUTCOME_NO else "expired", None)
+
+
+def _label(name: str | None) -> str:
+    if name is None:
+        return f"pid {os.getpid()}"
+    if not isinstance(name, str) or len(name.encode("utf-8", "surrogatepass")) > 255:
+        raise InvalidNameError(f"name={name!r}: a client's label is text of up to 255 bytes")
+    return name
+
+
+def connect(
+    url: str | None = None,
+    *,
+    timeout: float | None = DEFAULT_TIMEOUT_S,
+    name: str | None = None,
+    wait: float = 0,
+) -> Client:
+    """Connect to a server.
+
+    Args:
+        url: ``score://host:port``; None for ``$SCORE_URL``, and without that
+            ``score://127.0.0.1:7737``.
+        timeout: seconds that each blocking call may take, connecting again included; None for ever.
+        name: a label of up to 255 bytes that stands beside this client's changes in the log.
+        wait: seconds to keep trying if the server is not there yet; 0 fails at once.
+
+    Raises:
+        ConnectionFailed: nobody listens there.
+        DeadlineExceeded: nobody did for *wait* seconds, or the server did not answer in time.
+        InvalidUrlError, InvalidNameError, ProtocolError, ServerBusyError: as named.
+    """
+    return Client(url, timeout, name, wait)

@@ -1,0 +1,236 @@
+"""One connection's conversation with a server, from the client's side.  Sans-IO.
+
+The driver sends what ``data_to_send`` gives, hands what it reads to ``receive``, and asks ``poll`` for the
+answer it waits for; in between, entries go to the replicas of the channels they came on.
+
+After any exception from here the conversation is over: close the socket and begin a new one.
+"""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from score_server.wire.connection import CONNECTION_CLOSED, NEED_DATA, Connection, Role
+from score_server.wire.errors import RemoteProtocolError
+from score_server.wire.limits import Limits
+from score_server.wire.messages import (
+    GROUP_DAMAGED,
+    GROUP_REPLACED,
+    OVERLOADED,
+    PROTOCOL_VERSION,
+    SESSION_EXPIRED,
+    SESSION_FENCED,
+    SHUTTING_DOWN,
+    TIMED_OUT,
+    TOO_MANY,
+    Bye,
+    Entries,
+    Error,
+    GroupPage,
+    Hello,
+    Join,
+    Joined,
+    Leave,
+    Message,
+    Outcome,
+    Pong,
+    Refused,
+    SessionOpened,
+    Synced,
+    Taken,
+    Welcome,
+)
+
+from .errors import (
+    GroupDamagedError,
+    GroupReplacedError,
+    ProtocolError,
+    ScoreError,
+    ServerBusyError,
+    ServerError,
+)
+from .replica import Replica
+
+
+class ConnectionLost(Exception):
+    """The connection is gone, or has to be: connect again and resume."""
+
+
+class SessionLost(Exception):
+    """The server does not know the session that this connection wanted to resume."""
+
+
+# What an answer answers: its kind, and the number that the question carried.
+Key = tuple[str, int]
+
+_RECONNECT = {SESSION_FENCED, TIMED_OUT, SHUTTING_DOWN, OVERLOADED}
+
+
+class Conversation:
+    """Messages out, answers in, entries to replicas.
+
+    Attributes:
+        limits: what the server allows; the defaults until its ``Welcome``.
+        session: the session opened on this connection, or None.
+        entry_bytes: bytes of entries received so far, for a watch's credit.
+    """
+
+    def __init__(self, label: str) -> None:
+        self._wire = Connection(Role.CLIENT, Limits())
+        self._out: list[Message] = [Hello(PROTOCOL_VERSION, label, [], None)]
+        self._answers: dict[Key, Message] = {}
+        self._channel_errors: dict[int, ScoreError] = {}
+        # Weak: a structure that its program has dropped needs no entries.
+        self._replicas: WeakValueDictionary[int, Replica] = WeakValueDictionary()
+        self._channel_of: WeakKeyDictionary[Replica, int] = WeakKeyDictionary()
+        self._channels: set[int] = set()
+        self._last_number = 0
+        self.limits = Limits()
+        self.session: bytes | None = None
+        self.entry_bytes = 0
+
+    # ------------------------------------------------------------ out
+
+    def send(self, message: Message) -> None:
+        """Put *message* in line for ``data_to_send``."""
+        self._out.append(message)
+
+    def data_to_send(self) -> bytes:
+        """The bytes of everything in line ('' if nothing is)."""
+        if not self._out:
+            return b""
+        out, self._out = self._out, []
+        return self._wire.send(*out)
+
+    def next_number(self) -> int:
+        """A number that no question on this connection has carried yet."""
+        self._last_number += 1
+        return self._last_number
+
+    def join(self, replica: Replica) -> int:
+        """Put a ``Join`` in line; the answer comes as ("joined", the channel returned)."""
+        self._leave_dropped()
+        channel = self.next_number()
+        self._replicas[channel] = replica
+        self._channel_of[replica] = channel
+        self._channels.add(channel)
+        self.send(Join(channel, replica.group, replica.resume()))
+        return channel
+
+    def channel_of(self, replica: Replica) -> int | None:
+        """The channel that *replica* has on this connection."""
+        return self._channel_of.get(replica)
+
+    def leave(self, replica: Replica) -> None:
+        """Give up *replica*'s channel, if it has one."""
+        channel = self._channel_of.pop(replica, None)
+        if channel is not None:
+            del self._replicas[channel]
+            self._leave_dropped()
+
+    def _leave_dropped(self) -> None:
+        if len(self._channels) == len(self._replicas):
+            return
+        for channel in self._channels - set(self._replicas):
+            self._channels.discard(channel)
+            if channel not in self._channel_errors:
+                self.send(Leave(channel))
+
+    def bye(self, settled: int) -> None:
+        """Put the last message of an orderly end in line."""
+        self.send(Bye(settled))
+
+    # ------------------------------------------------------------ in
+
+    def receive(self, data: bytes) -> None:
+        """Take in what the socket gave (``b""`` at its end).
+
+        Raises:
+            ConnectionLost: it is over; connect again.
+            SessionLost: the session is not known any more.
+            ServerError: the server refuses for a reason that a new connection does not cure.
+        """
+        try:
+            self._wire.receive_data(data)
+            while True:
+                message = self._wire.next_message()
+                if message is NEED_DATA:
+                    return
+                if message is CONNECTION_CLOSED:
+                    raise ConnectionLost("the server closed the connection")
+                self._dispatch(message)
+        except RemoteProtocolError as error:
+            raise ProtocolError(
+                f"what answers is no score-server of this version: {error}; check the address and "
+                "the versions on both sides"
+            ) from error
+
+    def poll(self, key: Key, channel: int = 0) -> Message | None:
+        """The answer to the question *key*, once it has come.
+
+        Raises:
+            ScoreError: *channel* was closed by the server with an error.
+        """
+        if channel in self._channel_errors:
+            raise self._channel_errors[channel]
+        return self._answers.pop(key, None)
+
+    def _dispatch(self, message: Message) -> None:
+        match message:
+            case Entries(channel, entries):
+                replica = self._replicas.get(channel)
+                for encoded in entries:
+                    self.entry_bytes += len(encoded)
+                    if replica is not None:
+                        replica.receive(encoded)
+            case Taken() | Refused():
+                self._answers["submit", message.seq] = message
+            case Synced() | Outcome() | GroupPage():
+                self._answers["request", message.request] = message
+            case Pong():
+                self._answers["ping", message.token] = message
+            case Joined():
+                replica = self._replicas.get(message.channel)
+                if replica is not None:
+                    replica.joined(message)
+                self._answers["joined", message.channel] = message
+            case Welcome():
+                self.limits = message.limits
+                self._answers["welcome", 0] = message
+            case SessionOpened():
+                self.session = message.session
+                self._answers["session", 0] = message
+            case Error():
+                self._failed(message)
+            case _:  # the wire's tables let nothing else through
+                raise AssertionError(message)
+
+    def _failed(self, error: Error) -> None:
+        if error.channel:
+            replica = self._replicas.get(error.channel)
+            name = replica.group if replica is not None else "?"
+            self._channel_errors[error.channel] = _channel_error(error, name)
+            return
+        if error.code in _RECONNECT:
+            raise ConnectionLost(f"the server says: {error.text}")
+        if error.code == SESSION_EXPIRED:
+            raise SessionLost(error.text)
+        if error.code == TOO_MANY:
+            raise ServerBusyError(f"the server says: {error.text}")
+        raise ProtocolError(
+            f"the server refuses what this client says: {error.text}; "
+            "are both of the same minor version?"
+        )
+
+
+def _channel_error(error: Error, group: str) -> ScoreError:
+    if error.code == GROUP_REPLACED:
+        return GroupReplacedError(
+            f"group {group!r} on the server is not the one this view has followed ({error.text}); "
+            "the view can still be read: save what you need and join again with a new structure"
+        )
+    if error.code == GROUP_DAMAGED:
+        return GroupDamagedError(f"group {group!r}: the server says: {error.text}")
+    if error.code == TOO_MANY:
+        return ServerBusyError(f"group {group!r}: the server says: {error.text}")
+    return ServerError(f"group {group!r}: the server says: {error.text}")

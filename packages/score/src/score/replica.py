@@ -1,0 +1,244 @@
+"""A replica: a tree, and the place in the group's order that it has reached.  Sans-IO.
+
+Rules
+-----
+- The state is at all times the fold of a gap-free prefix: an entry is applied only if its
+  predecessor is the replica's position; entries that it already holds are passed over (a watch and
+  a call may both bring them).
+- The position *is* the tree's position; the chain is kept with the position it belongs to.  If an
+  interrupt came between the two, or inside applying, they disagree, and the replica has to be
+  rebuilt (``suspect``): emptied with ``reset`` and read again from the log.  Handles survive that.
+- A change that cannot be applied here (unknown type, newer operations) stops the replica for good at
+  its last whole change: ``failure`` is then raised by every call that would move it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import NamedTuple
+
+from score_server.wire.entry import Entry, decode_entry, next_chain
+from score_server.wire.errors import RemoteProtocolError
+from score_server.wire.messages import MALFORMED, OUT_OF_ORDER, Joined, Resume
+from ucore.errors import CannotApplyError
+from ucore.tree import Applied, Effect, Strict, Tree
+
+from .errors import ProtocolError, WatchOverflowError
+from .payload import decode_update
+
+# A watch that nobody reads while its view goes on; about 100 MB of small changes.
+WATCH_CHANGES_MAX = 200_000
+
+logger = logging.getLogger("score")
+
+
+class Change(NamedTuple):
+    """One elementary change, as a watch tells it.
+
+    Attributes:
+        position: the id of the atomic change it was part of (several share one).
+        time_ms: the server's clock when it was ordered, milliseconds since 1970 UTC.
+        label: the name the author's client gave itself.
+        node: the container that changed (the structure itself, or one nested in it).
+        kind: "put" or "delete" (maps), "set", "insert", "remove" or "reorder" (lists and stacks).
+        key: the key, or the index at that moment.
+        old: the value before, ``ucore.ABSENT`` if there was none; containers as plain copies.
+        new: the value after, ``ucore.ABSENT`` if there is none.
+    """
+
+    position: int
+    time_ms: int
+    label: str
+    node: object
+    kind: str
+    key: object
+    old: object
+    new: object
+
+
+class Feed:
+    """The changes behind one watch's cursor that the view already holds."""
+
+    __slots__ = ("_changes", "_overflowed", "_read_up_to")
+
+    def __init__(self, position: int) -> None:
+        self._changes: deque[Change] = deque()
+        self._read_up_to = position
+        self._overflowed = False
+
+    def offer(self, entry: Entry, effects: list[Effect]) -> None:
+        """Add an entry's changes, unless a replay brings what is here already."""
+        last = self._changes[-1].position if self._changes else self._read_up_to
+        if entry.position <= last or self._overflowed:
+            return
+        if len(self._changes) + len(effects) > WATCH_CHANGES_MAX and self._changes:
+            self._overflowed = True
+            return
+        self._changes.extend(
+            [Change(entry.position, entry.time_ms, entry.label, *effect) for effect in effects]
+        )
+
+    def take(self) -> Change | None:
+        """The next change, None when the view holds no further one.
+
+        Raises:
+            WatchOverflowError: changes had to be left out, because nobody read them.
+        """
+        if self._changes:
+            change = self._changes.popleft()
+            self._read_up_to = change.position
+            return change
+        if self._overflowed:
+            raise WatchOverflowError(
+                f"more than {WATCH_CHANGES_MAX:,} changes were not read; make a new watch, "
+                "and read it between changes of your own"
+            )
+        return None
+
+
+class Replica:
+    """One view's tree and its place.  See the module's rules."""
+
+    __slots__ = (
+        "__weakref__", "_awaited", "_chain", "_chain_position", "_own", "_since", "failure",
+        "feeds", "group", "incarnation", "tree",
+    )  # fmt: skip
+
+    def __init__(self, group: str, tree: Tree) -> None:
+        self.group = group
+        self.tree = tree
+        self.incarnation: bytes | None = None
+        self.failure: CannotApplyError | None = None
+        self.feeds: list[Feed] = []
+        self._chain = b""
+        self._chain_position = 0
+        self._awaited: tuple[bytes, int] | None = None
+        self._own: Applied | None = None
+        self._since: list[Effect] | None = None
+
+    # ------------------------------------------------------------ the place
+
+    @property
+    def position(self) -> int:
+        return self.tree.position
+
+    @property
+    def suspect(self) -> bool:
+        """An interrupt (or C code that changed a container behind our back) left doubt."""
+        return self.tree.interrupted or self._chain_position != self.tree.position
+
+    def reset(self) -> None:
+        """Back to the empty state before the first change; the next join reads all of it."""
+        self.tree.reset()
+        self._chain_position = 0
+        self._chain = self.incarnation or b""
+
+    def resume(self) -> Resume | None:
+        """What a join says about the place; None for an empty replica, which fits anything."""
+        if self.incarnation is None or self.position == 0:
+            return None
+        return Resume(self.incarnation, self.position, self._chain)
+
+    def joined(self, message: Joined) -> None:
+        """The server's answer to a join.
+
+        Raises:
+            RemoteProtocolError: the server goes on from another place than asked.
+        """
+        if message.position not in (0, self.position):
+            raise RemoteProtocolError(
+                OUT_OF_ORDER,
+                f"asked for entries after {self.position}, promised those after {message.position}",
+            )
+        if self.position == 0:
+            self.incarnation = self._chain = message.incarnation
+        elif message.position == 0 or message.incarnation != self.incarnation:
+            raise RemoteProtocolError(OUT_OF_ORDER, "the resumed group is not the one asked for")
+
+    # ------------------------------------------------------------ entries
+
+    def receive(self, encoded: bytes) -> None:
+        """Apply the next entry, or pass over one that is held already.
+
+        Raises:
+            RemoteProtocolError: not an entry, or not the next one.
+        """
+        try:
+            entry = decode_entry(encoded)
+        except ValueError as error:
+            raise RemoteProtocolError(MALFORMED, f"not an entry: {error}") from error
+        if self.failure is not None or entry.position <= self.position:
+            return
+        if entry.predecessor != self.position:
+            raise RemoteProtocolError(
+                OUT_OF_ORDER, f"entry {entry.position} does not follow position {self.position}"
+            )
+        try:
+            update = decode_update(entry.payload)
+        except CannotApplyError as error:
+            error.add_note(
+                f"group {self.group!r}, change {entry.position} by {entry.label!r}; "
+                f"this view stops at change {self.position}"
+            )
+            self.failure = error
+            return
+        effects: list[Effect] | None = None
+        if self.feeds or self._since is not None:
+            effects = []
+        applied = self.tree.apply(update, entry.position, effects=effects)
+        if effects:
+            for feed in self.feeds:
+                feed.offer(entry, effects)
+            if self._since is not None:
+                self._since += effects
+        if (entry.session, entry.seq) == self._awaited:
+            self._own = applied
+        self._chain = next_chain(self._chain, encoded)
+        self._chain_position = entry.position
+
+    # ------------------------------------------------------------ this view's own changes
+
+    def expect(self, session: bytes, seq: int) -> None:
+        """What applying the entry of this name gives is to be kept for ``own``."""
+        self._awaited, self._own = (session, seq), None
+
+    def own(self, position: int) -> Applied:
+        """What applying the expected entry, said to stand at *position*, gave.
+
+        Raises:
+            CannotApplyError: the view stopped before it.
+            ProtocolError: the server said so without having sent the entry.
+        """
+        if self.failure is not None:
+            raise self.failure
+        if self._own is None or self.position < position:
+            raise ProtocolError(
+                f"the server says that a change stands at {position} but did not send it"
+            )
+        applied, self._own, self._awaited = self._own, None, None
+        return applied
+
+    def note_effects(self) -> None:
+        """From here on, keep what changes, for ``conflicts_with``."""
+        self._since = []
+
+    def stop_noting_effects(self) -> None:
+        self._since = None
+
+    def conflicts_with(self, strict: Strict) -> bool:
+        """Whether what changed since ``note_effects`` touched what a strict change relies on."""
+        assert self._since is not None, "note_effects comes first"
+        if strict.node_id is None or strict.node_id not in self.tree.nodes:
+            return True
+        node = self.tree.nodes[strict.node_id]
+        return any(
+            effect.node is node
+            and (
+                strict.last is None
+                or effect.kind == "reorder"
+                or not isinstance(effect.key, int)
+                or effect.key <= strict.last
+            )
+            for effect in self._since
+        )

@@ -1,0 +1,175 @@
+"""A view: what stands between a structure's mutators (``ucore``) and the client.
+
+The owner of one tree in ucore's sense: a mutator hands its update over, the view brings it into
+the group's order, and the tree moves when the entry comes back.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from score_server.wire import messages as wire
+from ucore.ops import DECLARE
+from ucore.tree import Applied, OpFailure, Strict, Tree
+from ucore.types import merge_skeletons
+from ucore.updatable import Plain, Update
+
+from .client import Client
+from .errors import (
+    ClosedError,
+    ConflictError,
+    InvalidNameError,
+    NotTakenError,
+    ServerError,
+    StoreFullError,
+    WrongThreadError,
+)
+from .payload import encode_update
+from .replica import Replica
+
+
+class View:
+    """The owner of one structure's tree.  See ``ucore.tree.Owner``."""
+
+    def __init__(self, client: Client, group: str, skeleton: Plain) -> None:
+        if not isinstance(client, Client):
+            raise TypeError(
+                f"the first argument is a score.Client (from score.connect()), not {client!r}"
+            )
+        self.client = client
+        self.group = _checked_name(group)
+        self._skeleton = skeleton
+        self._own()
+        self.closed = False
+        self.replica: Replica
+
+    def open(self, tree: Tree) -> None:
+        """Join the group and load its state.
+
+        Raises:
+            SkeletonError: the group holds another kind of structure.
+        """
+        self.replica = Replica(self.group, tree)
+        self.client.sync(self.replica)
+        merge_skeletons(tree.skeleton, self._skeleton, f"group {self.group!r}")
+
+    # ------------------------------------------------------------ ucore's owner
+
+    def enter(self) -> None:
+        """Before a mutator looks at anything: is this the moment and the thread for it?"""
+        self._check()
+        if self.replica.suspect:
+            self.client.sync(self.replica)
+
+    def submit(self, update: Update, strict: Strict | None) -> Applied:
+        """Bring *update* into the order and apply it.
+
+        Raises:
+            ConflictError: a strict change relied on what others changed first.
+            ScoreError: see ``Client.submit``.
+        """
+        replica = self.replica
+        declared = self._declaring(update)
+        payload = encode_update(declared)
+        if strict is None:
+            answer = self.client.submit(replica, payload, wire.INTENT)
+        else:
+            replica.note_effects()
+            try:
+                answer = self._submit_strict(payload, strict)
+            finally:
+                replica.stop_noting_effects()
+        if isinstance(answer, wire.Refused):
+            raise self._refusal(answer)
+        return answer if declared is update else _without_first(answer)
+
+    def _submit_strict(self, payload: bytes, strict: Strict) -> Applied | wire.Refused:
+        while True:
+            answer = self.client.submit(self.replica, payload, wire.STRICT)
+            if not isinstance(answer, wire.Refused) or answer.reason != wire.NOT_HEAD:
+                return answer
+            if self.replica.failure is not None:
+                raise self.replica.failure
+            if self.replica.conflicts_with(strict):
+                what = "the structure" if strict.node_id is None else "this place or one before it"
+                raise ConflictError(
+                    f"group {self.group!r}: somebody else changed {what} first; nothing was "
+                    "changed. The view now holds what they did: look again, then decide again"
+                )
+
+    def _declaring(self, update: Update) -> Update:
+        """*update*, led by a declaration of this view's nesting where the group lacks it."""
+        wanted = merge_skeletons(self.replica.tree.skeleton, self._skeleton)
+        if wanted == self.replica.tree.skeleton:
+            return update
+        return Update([[DECLARE, self._skeleton], *update.ops])
+
+    def _refusal(self, answer: wire.Refused) -> ServerError:
+        if answer.reason == wire.STORE_FULL:
+            return StoreFullError(
+                f"the server's disk is full; the change of group {self.group!r} was not made. "
+                "Try again when there is room"
+            )
+        if answer.reason == wire.VOIDED:
+            return NotTakenError(
+                f"somebody asked for the outcome of this change of group {self.group!r} while it was on "
+                "its way, and was told that it was not taken, which is final; make it again"
+            )
+        return ServerError(
+            f"the server refused a change of group {self.group!r} (reason {answer.reason})"
+        )
+
+    # ------------------------------------------------------------ the structure's own methods
+
+    def sync(self) -> None:
+        """Bring the view up to date; see ``Shared.sync``."""
+        self._check()
+        self.replica.tree.verify_all()
+        self.client.sync(self.replica)
+
+    def check(self) -> None:
+        """Raise unless the structure may be used here and now."""
+        self._check()
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _own(self) -> None:
+        self._thread, self._pid = threading.get_ident(), os.getpid()
+
+    def _check(self) -> None:
+        if self.closed or self.client.closed:
+            what = "structure" if self.closed else "client"
+            raise ClosedError(
+                f"the {what} of group {self.group!r} is closed; its content can be read, not changed"
+            )
+        if threading.get_ident() != self._thread:
+            if os.getpid() == self._pid:
+                raise WrongThreadError(
+                    f"group {self.group!r}: a structure belongs to the thread that made it; make "
+                    "another one on the same client in this thread"
+                )
+            self._own()  # after fork, by whichever thread of the child comes first
+
+
+def _checked_name(group: str) -> str:
+    if not isinstance(group, str):
+        raise TypeError(f"a group's name is text, not {group!r}")
+    try:
+        size = len(group.encode())
+    except UnicodeEncodeError:
+        raise InvalidNameError(f"{group!r} is not a group's name: lone surrogates") from None
+    if not 1 <= size <= 255:
+        raise InvalidNameError(f"a group's name has 1 to 255 bytes; {group[:40]!r}... has {size}")
+    return group
+
+
+def _without_first(applied: Applied) -> Applied:
+    """What the update's own operations gave, without the declaration in front of them."""
+    failure = applied.failure
+    if failure is None:
+        return applied._replace(results=applied.results[1:])
+    if failure.index == 0:
+        return applied._replace(failure=OpFailure(0, failure.error))
+    return applied._replace(failure=failure._replace(index=failure.index - 1))

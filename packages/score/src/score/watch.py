@@ -1,0 +1,135 @@
+"""Following a group as it changes: ``watch`` and ``wait_for``.
+
+A follower has a connection of its own, so that waiting never holds up the client's other calls; what it
+receives is applied to the structure's replica, in the thread of its owner, which is waiting here.  The server may
+send a bounded window of bytes ahead (credit).
+"""
+
+from __future__ import annotations
+
+import logging
+from types import TracebackType
+
+from score_server.wire.messages import Credit
+
+from .blocking import Deadline, Link
+from .client import join
+from .conversation import ConnectionLost
+from .errors import DeadlineExceeded
+from .replica import Change, Feed
+from .view import View
+
+logger = logging.getLogger("score")
+
+# Bytes of entries that the server may send ahead of what was applied.
+CREDIT_BYTES = 1024 * 1024
+
+
+class Follower:
+    """Moves a view on as the group changes."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._link: Link | None = None
+        self._channel = 0
+        self._credit_left = 0
+
+    def advance(self, deadline: Deadline) -> None:
+        """Wait until something came from the server, and apply it.
+
+        Raises:
+            DeadlineExceeded: nothing came in time.
+            CannotApplyError, ScoreError: the view cannot go on.
+        """
+        view = self._view
+        view.check()
+        if view.replica.failure is not None:
+            raise view.replica.failure
+        try:
+            self._receive(deadline)
+        except ConnectionLost as lost:
+            self.close()
+            logger.warning("watch of group %r: %s; connecting again", view.group, lost)
+        except DeadlineExceeded:
+            raise  # nothing came: the link stays as it is
+        except BaseException:
+            self.close()
+            raise
+
+    def _receive(self, deadline: Deadline) -> None:
+        if self._link is not None and self._view.replica.suspect:
+            self.close()
+        if self._link is None:
+            self._connect(deadline)
+        assert self._link is not None
+        link = self._link
+        before = link.conversation.entry_bytes
+        link.receive(deadline)
+        link.conversation.poll(("", 0), self._channel)
+        self._credit_left -= link.conversation.entry_bytes - before
+        if self._credit_left < CREDIT_BYTES // 2:
+            link.conversation.send(Credit(self._channel, CREDIT_BYTES - self._credit_left))
+            self._credit_left = CREDIT_BYTES
+            try:
+                link.flush(deadline)
+            except DeadlineExceeded:  # perhaps half a frame has left
+                self.close()
+                raise
+
+    def _connect(self, deadline: Deadline) -> None:
+        link = self._view.client.open_link(deadline)
+        try:
+            self._channel = join(link, self._view.replica, deadline)
+            link.conversation.send(Credit(self._channel, CREDIT_BYTES))
+            link.flush(deadline)
+        except BaseException:
+            link.close()
+            raise
+        self._link, self._credit_left = link, CREDIT_BYTES
+
+    def close(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+
+class Watch:
+    """An iterator over the changes of a group from one position on; see ``Shared.watch``."""
+
+    def __init__(self, view: View, timeout: float | None) -> None:
+        self._view = view
+        self._timeout = timeout
+        self._follower = Follower(view)
+        self._feed = Feed(view.replica.position)
+        view.replica.feeds.append(self._feed)
+
+    def __iter__(self) -> Watch:
+        return self
+
+    def __next__(self) -> Change:
+        """The next change; ``StopIteration`` when none came for *timeout* seconds (a new loop over the
+        same watch goes on where this one stopped)."""
+        deadline = Deadline.after(self._timeout)
+        while (change := self._feed.take()) is None:
+            try:
+                self._follower.advance(deadline)
+            except DeadlineExceeded:
+                raise StopIteration from None
+        return change
+
+    def close(self) -> None:
+        """Stop watching.  Idempotent."""
+        self._follower.close()
+        if self._feed in self._view.replica.feeds:
+            self._view.replica.feeds.remove(self._feed)
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
