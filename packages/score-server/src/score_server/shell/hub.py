@@ -1,0 +1,166 @@
+"""Where the core, the store's thread and the connections meet.
+
+Rules
+-----
+- Everything here is synchronous and runs in the loop's thread, so an event and its effects are one
+  step that no task can come between.
+- Effects only set flags, wake tasks and queue jobs; none of them calls back into ``handle``.
+- An exception in the core is not a client's fault that could be contained: the order or a
+  session may be half changed.  The hub then *fails*: it hands out nothing more and takes nothing more, as
+  with a broken store.  What was acknowledged is durable; a restart is the way on.
+- The memory of unfinished frames is bounded for all connections together.  Who
+  holds the most of it pays, not who happens to ask next: a few clients that never finish
+  their frames must not cost the others their connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from ..core import Core
+from ..core.events import (
+    CloseAfterOutput,
+    Connected,
+    Disconnected,
+    Event,
+    Faulted,
+    Ticked,
+    Wake,
+)
+from ..stores.base import StoreError
+from ..wire.limits import MIB
+from ..wire.messages import OVERLOADED, Message
+from .committer import Committer
+from .log import logger
+
+# Eight of the largest frames; ordinary traffic holds a few kilobytes at a time.
+UNFINISHED_BYTES_MAX = 64 * MIB
+# One pull of output: large enough that the cost of a send disappears, small enough that a slow
+# reader pins little and that what is urgent does not wait behind it.
+OUTPUT_BYTES = 256 * 1024
+# How long a deadline may be noticed late: deadlines are of seconds.
+TICK_S_MAX = 1.0
+
+
+class Peer(Protocol):
+    """What the hub needs of a connection (``link.Link``)."""
+
+    number: int
+    name: str
+
+    def wake(self) -> None: ...
+
+    def close_after_output(self) -> None: ...
+
+
+class Hub:
+    """Owns the core.  *now_ms* is the clock that entries are stamped with, never decreasing."""
+
+    def __init__(
+        self,
+        core: Core,
+        committer: Committer,
+        now_ms: Callable[[], int],
+        *,
+        unfinished_bytes_max: int = UNFINISHED_BYTES_MAX,
+    ) -> None:
+        self._core = core
+        self._committer = committer
+        self._now_ms = now_ms
+        self._peers: dict[int, Peer] = {}
+        self._unfinished: dict[int, int] = {}
+        self._unfinished_total = 0
+        self._unfinished_max = unfinished_bytes_max
+        self.failure: Exception | None = None
+        self.failed = trio.Event()
+
+    # ------------------------------------------------------------ events
+
+    def handle(self, event: Event) -> None:
+        """Give *event* to the core and do what it asks for."""
+        if self.failure is not None:
+            return
+        try:
+            for effect in self._core.handle(event, self._now_ms()):
+                if type(effect) is Wake:
+                    self._peers[effect.connection].wake()
+                elif type(effect) is CloseAfterOutput:
+                    self._peers[effect.connection].close_after_output()
+                else:
+                    assert not isinstance(effect, Wake | CloseAfterOutput)
+                    self._committer.submit(effect)
+        except Exception as error:
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Stop acknowledging at once; the server notices by ``failed`` and ends."""
+        if self.failure is None:
+            self.failure = error
+            self.failed.set()
+            if isinstance(error, StoreError):
+                logger.critical("stopping at once, the store is not usable any more: %s", error)
+            else:
+                logger.critical("stopping at once, internal error", exc_info=error)
+
+    async def tick(self) -> None:
+        """Tell the core the time whenever a deadline of its own has come; runs for ever."""
+        while True:
+            deadline_ms = self._core.next_deadline_ms()
+            now_ms = self._now_ms()
+            if deadline_ms is not None and deadline_ms <= now_ms:
+                self.handle(Ticked())
+                await trio.sleep(0.01)  # a deadline that the core keeps in the past must not spin
+            elif deadline_ms is None:
+                await trio.sleep(TICK_S_MAX)
+            else:
+                await trio.sleep(min((deadline_ms - now_ms) / 1000, TICK_S_MAX))
+
+    # ------------------------------------------------------------ connections
+
+    def connected(self, peer: Peer) -> None:
+        self._peers[peer.number] = peer
+        self.handle(Connected(peer.number))
+
+    def disconnected(self, number: int) -> None:
+        """Nothing can be sent to *number* any more.  Idempotent."""
+        if number in self._peers:
+            self.handle(Disconnected(number))
+            del self._peers[number]
+            self.hold_unfinished(number, 0)
+
+    def output(self, number: int) -> list[Message]:
+        """What is to be sent to *number* now; empty if there is nothing, or nobody."""
+        if number not in self._peers or self.failure is not None:
+            return []
+        try:
+            return self._core.output(number, OUTPUT_BYTES)
+        except Exception as error:
+            self.fail(error)
+            return []
+
+    def congested(self, number: int) -> bool:
+        """Whether to read no more from *number* until it has taken some of its answers."""
+        return number in self._peers and self._core.congested(number)
+
+    def hold_unfinished(self, number: int, size: int) -> None:
+        """Note that *number* holds *size* bytes of a frame that is not complete."""
+        held = self._unfinished.pop(number, 0)
+        self._unfinished_total += size - held
+        if size and number in self._peers:
+            self._unfinished[number] = size
+        else:
+            self._unfinished_total -= size
+        while self._unfinished_total > self._unfinished_max:
+            largest = max(self._unfinished, key=self._unfinished.__getitem__)
+            self._unfinished_total -= self._unfinished.pop(largest)
+            self.handle(
+                Faulted(
+                    largest,
+                    OVERLOADED,
+                    f"this server holds {self._unfinished_max} bytes of unfinished frames, most of "
+                    f"them of this connection; connect again, and send a frame in one go",
+                )
+            )

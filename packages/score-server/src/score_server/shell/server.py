@@ -1,0 +1,155 @@
+"""The lifecycle of a server: listen, serve, say goodbye, in one nursery.
+
+    serve
+      tick                    deadlines of the core
+      end on stop / failure   two small tasks that wait
+      connections             a nursery: nothing but connections, each contained (``link.py``)
+        accepting             a scope of its own: the first thing to end
+
+*Stopping* in order: no more connections are accepted; the core is told, answers what is
+committed and says SHUTTING_DOWN to everybody; each connection ends on its own within its deadline, and
+all of them within ``STOP_S_MAX``.  What is cut off then was not acknowledged.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Sequence
+
+import trio
+
+from .. import __version__
+from ..config import Address
+from ..core import Core
+from ..core.events import Faulted, Stopping
+from ..wire import Connection, Role
+from ..wire.limits import Limits
+from ..wire.messages import TOO_MANY
+from .committer import Committer
+from .hub import Hub
+from .link import Link
+from .listening import accept, open_listeners, tune, url_of
+from .log import logger
+
+SOFTWARE = f"score-server {__version__}"
+STOP_S_MAX = 10.0
+# Connections beyond the limit are told so, but not more than this many at a time.
+REFUSED_AT_ONCE_MAX = 64
+ID_BYTES = 16
+
+
+class Clock:
+    """Milliseconds since 1970, never decreasing: a clock that is set back stands still."""
+
+    def __init__(self, read_ns: Callable[[], int] = time.time_ns) -> None:
+        self._read_ns = read_ns
+        self._last_ms = 0
+
+    def __call__(self) -> int:
+        now_ms = self._read_ns() // 1_000_000
+        if now_ms > self._last_ms:
+            self._last_ms = now_ms
+        return self._last_ms
+
+
+class Server:
+    """One server on an open store: ``listen`` once, then ``serve`` once, in one trio loop."""
+
+    def __init__(self, committer: Committer, limits: Limits | None = None) -> None:
+        self.stop = trio.Event()
+        """Set it, in the loop's thread, to end ``serve`` in order."""
+        self._limits = limits or Limits()
+        self._committer = committer
+        clock = Clock()
+        self._hub = Hub(
+            Core(committer.state, self._limits, _new_id, SOFTWARE, clock()), committer, clock
+        )
+        self._listeners: list[trio.SocketListener] = []
+        self._numbers = itertools.count(1)
+        self._open = 0
+        self._slot_free = trio.Event()
+
+    async def listen(self, addresses: Sequence[Address]) -> list[str]:
+        """Open the ports; who connects from now on is served as soon as ``serve`` runs.
+
+        Returns the URLs, one or more for each address.
+
+        Raises:
+            StartError: one of the addresses cannot be listened on; none is then.
+        """
+        self._listeners = await open_listeners(addresses)
+        return [url_of(listener) for listener in self._listeners]
+
+    async def serve(self) -> Exception | None:
+        """Serve until ``stop`` is set and everybody has been told.
+
+        Returns what made going on unsafe, if that is why it ended; it is logged already.
+        """
+        token = trio.lowlevel.current_trio_token()
+        self._committer.attach(token.run_sync_soon, self._hub.handle, self._hub.fail)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hub.tick)
+            nursery.start_soon(self._end_on_failure, nursery.cancel_scope)
+            async with trio.open_nursery() as connections:
+                accepting = trio.CancelScope()
+                connections.start_soon(self._accept, accepting, connections)
+                nursery.start_soon(self._end_on_stop, accepting, connections.cancel_scope)
+            nursery.cancel_scope.cancel()
+        return self._hub.failure
+
+    async def _end_on_failure(self, everything: trio.CancelScope) -> None:
+        await self._hub.failed.wait()
+        everything.cancel()
+
+    async def _end_on_stop(
+        self, accepting: trio.CancelScope, connections: trio.CancelScope
+    ) -> None:
+        await self.stop.wait()
+        logger.info("stopping: %d connections", self._open)
+        accepting.cancel()
+        connections.deadline = trio.current_time() + STOP_S_MAX
+        self._hub.handle(Stopping())
+
+    async def _accept(self, accepting: trio.CancelScope, connections: trio.Nursery) -> None:
+        async def begin(stream: trio.SocketStream) -> None:
+            self._begin(stream, connections)
+            while self._open >= self._limits.connections_max + REFUSED_AT_ONCE_MAX:
+                self._slot_free = trio.Event()
+                await self._slot_free.wait()
+
+        try:
+            with accepting:
+                async with trio.open_nursery() as nursery:
+                    for listener in self._listeners:
+                        nursery.start_soon(accept, listener, begin)
+        finally:
+            for listener in self._listeners:
+                listener.socket.close()
+
+    def _begin(self, stream: trio.SocketStream, connections: trio.Nursery) -> None:
+        try:
+            name = tune(stream.socket)
+        except OSError:  # gone already
+            stream.socket.close()
+            return
+        number = next(self._numbers)
+        link = Link(self._hub, number, stream, name, Connection(Role.SERVER, self._limits))
+        self._open += 1
+        connections.start_soon(self._run, link)
+        if self._open > self._limits.connections_max:
+            logger.warning("%s: refused: %d connections are open", name, self._open - 1)
+            text = f"this server takes {self._limits.connections_max} connections; try again later"
+            self._hub.handle(Faulted(number, TOO_MANY, text))
+
+    async def _run(self, link: Link) -> None:
+        try:
+            await link.run()
+        finally:
+            self._open -= 1
+            self._slot_free.set()
+
+
+def _new_id() -> bytes:
+    return os.urandom(ID_BYTES)
