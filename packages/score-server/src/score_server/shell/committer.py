@@ -32,7 +32,7 @@ from ..core.events import (
     SliceRead,
     StartCommit,
 )
-from ..stores.base import GroupDamaged, LogStore, StoreFull, StoreState
+from ..stores.base import GroupDamaged, LogStore, StoreError, StoreFull, StoreState
 from .log import logger
 
 Job = StartCommit | ReadSlice | ReadChain
@@ -105,15 +105,19 @@ class Committer:
         try:
             store = open_store()
             try:
-                opened.put(store.load())
-                self._serve(store)
-            finally:
+                state = store.load()
+            except Exception:
                 store.close()
+                raise
         except Exception as error:
-            # Before the store was loaded this answers the constructor; later it is the close
-            # that failed, and what was committed is durable all the same.
             opened.put(error)
-            logger.debug("the store's thread ended with %s: %s", type(error).__name__, error)
+            return
+        opened.put(state)
+        self._serve(store)
+        try:
+            store.close()
+        except StoreError as error:
+            logger.warning("what was acknowledged is safe, but closing the store failed: %s", error)
 
     def _serve(self, store: LogStore) -> None:
         while (job := self._next()) is not None:

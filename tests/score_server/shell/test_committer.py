@@ -1,0 +1,219 @@
+"""The store's thread: commits first, results in order, and an end that is certain.
+
+Time stands still where a test wants it to: the store's calls wait at gates that the test opens.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from score_server.core.events import (
+    ChainRead,
+    CommitFailed,
+    Committed,
+    ReadChain,
+    ReadFailed,
+    ReadSlice,
+    SliceRead,
+    StartCommit,
+)
+from score_server.shell.committer import Committer
+from score_server.stores.base import (
+    AppendRefused,
+    Commit,
+    GroupDamaged,
+    GroupState,
+    LogStore,
+    StoreBroken,
+    StoreFull,
+    StoreState,
+    StoreUnusable,
+)
+
+STATE = StoreState((GroupState("g", b"i" * 16, 0, b"c" * 16),), ())
+
+
+class Script(LogStore):
+    """A store that notes what it is asked, in which thread, and raises what it is told to."""
+
+    def __init__(self) -> None:
+        self.calls: list[object] = []
+        self.threads = {threading.get_ident()}
+        self.commit_error: Exception | None = None
+        self.read_error: Exception | None = None
+        self.load_error: Exception | None = None
+        self.close_error: Exception | None = None
+        self.reading: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.gate = threading.Semaphore(1000)
+
+    def _note(self, call: object, error: Exception | None) -> None:
+        self.threads.add(threading.get_ident())
+        self.calls.append(call)
+        if error is not None:
+            raise error
+
+    def load(self) -> StoreState:
+        self._note("load", self.load_error)
+        return STATE
+
+    def commit(self, batch: Commit) -> None:
+        self._note(batch, self.commit_error)
+
+    def read(self, group: str, after: int, bytes_max: int) -> list[tuple[int, bytes, bytes]]:
+        self.reading.put(None)
+        self.gate.acquire()
+        self._note(("read", group, after, bytes_max), self.read_error)
+        return [(after + 1, b"entry", b"chain")]
+
+    def chain_at(self, group: str, position: int) -> bytes | None:
+        self._note(("chain", group, position), self.read_error)
+        return b"chain"
+
+    def close(self) -> None:
+        self._note("close", self.close_error)
+
+
+class Bench:
+    """A committer on a scripted store; ``answers`` is what came back, in order."""
+
+    def __init__(self) -> None:
+        self.store: Script | None = None
+        self.answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.committer = Committer(self.open)
+        self.committer.attach(
+            lambda call, result: call(result),
+            self.answers.put,
+            lambda error: self.answers.put(("failed", error)),
+        )
+
+    def open(self) -> Script:
+        self.store = Script()
+        return self.store
+
+    @property
+    def script(self) -> Script:
+        assert self.store is not None
+        return self.store
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.committer.close()
+
+
+def test_the_store_is_loaded_when_the_constructor_returns(bench: Bench) -> None:
+    assert bench.committer.state == STATE
+
+
+def test_the_store_is_opened_used_and_closed_in_one_thread(bench: Bench) -> None:
+    bench.committer.submit(StartCommit(Commit()))
+    bench.committer.submit(ReadSlice("g", 0, 9))
+    bench.committer.submit(ReadChain("g", 4))
+    bench.committer.close()
+    assert bench.script.calls == ["load", Commit(), ("read", "g", 0, 9), ("chain", "g", 4), "close"]
+    assert len(bench.script.threads) == 1
+    assert threading.get_ident() not in bench.script.threads
+
+
+def test_every_job_is_answered_in_order(bench: Bench) -> None:
+    bench.committer.submit(StartCommit(Commit()))
+    assert bench.answers.get() == Committed()
+    bench.committer.submit(ReadSlice("g", 3, 9))
+    assert bench.answers.get() == SliceRead("g", 3, [(4, b"entry", b"chain")])
+    bench.committer.submit(ReadChain("g", 3))
+    assert bench.answers.get() == ChainRead("g", 3, b"chain")
+
+
+def test_a_commit_passes_all_reads_but_the_one_that_is_running(bench: Bench) -> None:
+    bench.script.gate = threading.Semaphore(0)
+    for after in range(3):
+        bench.committer.submit(ReadSlice("g", after, 9))
+    bench.script.reading.get()  # the first is running
+    bench.committer.submit(StartCommit(Commit()))
+    bench.script.gate.release(3)
+    answers = [type(bench.answers.get()) for _ in range(4)]
+    assert answers == [SliceRead, Committed, SliceRead, SliceRead]
+
+
+def test_a_full_disk_is_an_answer_and_the_thread_goes_on(bench: Bench) -> None:
+    bench.script.commit_error = StoreFull("no space left")
+    bench.committer.submit(StartCommit(Commit()))
+    assert bench.answers.get() == CommitFailed("no space left")
+    bench.script.commit_error = None
+    bench.committer.submit(StartCommit(Commit()))
+    assert bench.answers.get() == Committed()
+
+
+def test_a_damaged_group_is_an_answer_and_the_thread_goes_on(bench: Bench) -> None:
+    bench.script.read_error = GroupDamaged("g", 3, "hash")
+    bench.committer.submit(ReadSlice("g", 3, 9))
+    bench.committer.submit(ReadChain("g", 3))
+    text = "group 'g' is damaged after position 3: hash"
+    assert bench.answers.get() == ReadFailed("g", text)
+    assert bench.answers.get() == ReadFailed("g", text)
+
+
+@pytest.mark.parametrize(
+    "error", [StoreBroken("EIO"), AppendRefused("somebody else"), ZeroDivisionError("a bug")]
+)
+def test_after_any_other_failure_nothing_more_is_done_or_answered(
+    bench: Bench, error: Exception
+) -> None:
+    bench.script.commit_error = error
+    bench.committer.submit(StartCommit(Commit()))
+    bench.committer.submit(ReadSlice("g", 0, 9))
+    bench.committer.close()
+    assert bench.answers.get() == ("failed", error)
+    assert bench.answers.empty()
+    assert bench.script.calls == ["load", Commit(), "close"]
+
+
+def test_closing_finishes_what_was_submitted_and_may_be_repeated(bench: Bench) -> None:
+    bench.script.gate = threading.Semaphore(0)
+    bench.committer.submit(ReadSlice("g", 0, 9))
+    bench.script.reading.get()
+    bench.committer.submit(StartCommit(Commit()))
+    bench.script.gate.release()
+    bench.committer.close()
+    bench.committer.close()
+    assert [type(bench.answers.get_nowait()) for _ in range(2)] == [SliceRead, Committed]
+
+
+def test_a_store_that_does_not_open_is_the_constructors_error() -> None:
+    def unusable() -> LogStore:
+        raise StoreUnusable("locked by another server")
+
+    with pytest.raises(StoreUnusable, match="locked by another"):
+        Committer(unusable)
+
+
+def test_a_store_that_does_not_load_is_closed_and_the_constructors_error() -> None:
+    store = Script()
+    store.load_error = StoreUnusable("not a database")
+    with pytest.raises(StoreUnusable, match="not a database"):
+        Committer(lambda: store)
+    assert store.calls == ["load", "close"]
+
+
+def test_a_store_that_fails_to_close_has_kept_what_it_committed(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.script.close_error = StoreBroken("checkpoint failed")
+    bench.committer.submit(StartCommit(Commit()))
+    with caplog.at_level("WARNING", "score_server"):
+        bench.committer.close()
+    assert bench.answers.get() == Committed()
+    assert "checkpoint failed" in caplog.text
+
+
+def test_results_before_anybody_is_attached_are_dropped() -> None:
+    committer = Committer(Script)
+    committer.submit(StartCommit(Commit()))
+    committer.close()
