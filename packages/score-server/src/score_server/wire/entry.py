@@ -1,8 +1,8 @@
 """An entry: one change with its place in a group's order, in the one encoding that is hashed.
 
 ``[position, predecessor, time_ms, session, seq, label, payload]`` as a CBOR array in the shortest
-form.  It is encoded once, by the server that orders it; from then on the bytes are the truth: they are stored,
-spliced into frames and hashed as they are.
+form.  It is encoded once, by the server that orders it; from then on the bytes are the truth: they
+are stored, spliced into frames and hashed as they are.
 
 The chain at a position is ``BLAKE2b-128(chain at the predecessor || entry bytes)``; before the
 first entry it is the group's incarnation.  Two histories with equal chains are equal.
@@ -13,9 +13,17 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
+import cbor2
+
+from .codec import INT_MAX, DecodeError, decode_loosely
+
 CHAIN_BYTES = 16
 INCARNATION_BYTES = 16
 SESSION_BYTES = 16
+LABEL_BYTES_MAX = 65_535
+# An entry is at most this much longer than its payload and its label together (heads and numbers:
+# 1 + 4 x 9 + 17 + 3 + 5).
+ENTRY_OVERHEAD_BYTES_MAX = 64
 
 
 class Entry(NamedTuple):
@@ -33,3 +41,49 @@ class Entry(NamedTuple):
 def next_chain(chain: bytes, encoded: bytes) -> bytes:
     """The chain at an entry, from the chain at its predecessor and the entry's bytes."""
     return hashlib.blake2b(chain + encoded, digest_size=CHAIN_BYTES).digest()
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """The bytes of *entry*.
+
+    Raises:
+        ValueError: a field holds what it may not (a mistake of the caller).
+    """
+    if problem := _problem(*entry):
+        raise ValueError(problem)
+    return cbor2.dumps(list(entry))
+
+
+def decode_entry(data: bytes) -> Entry:
+    """The entry in *data*.
+
+    Raises:
+        DecodeError: *data* is no entry; no other exception leaves this function.
+    """
+    plain = decode_loosely(data, depth_max=1)
+    if type(plain) is not list or len(plain) != len(Entry._fields):
+        raise DecodeError(f"an entry must be an array of {len(Entry._fields)} items")
+    if problem := _problem(*plain):
+        raise DecodeError(problem)
+    return Entry._make(plain)
+
+
+def _problem(
+    position: object, predecessor: object, time_ms: object, session: object, seq: object, label: object, payload: object
+) -> str | None:  # fmt: skip
+    """The first field that holds what it may not, and what it may hold; None if all is well."""
+    if type(position) is not int or not 1 <= position <= INT_MAX:
+        return "Entry.position must be an integer of 1 to 2^63-1"
+    if type(predecessor) is not int or not 0 <= predecessor < position:
+        return "Entry.predecessor must be an integer of 0 to position - 1"
+    if type(time_ms) is not int or not 0 <= time_ms <= INT_MAX:
+        return "Entry.time_ms must be an integer of 0 to 2^63-1"
+    if type(session) is not bytes or len(session) != SESSION_BYTES:
+        return f"Entry.session must be {SESSION_BYTES} bytes"
+    if type(seq) is not int or not 1 <= seq <= INT_MAX:
+        return "Entry.seq must be an integer of 1 to 2^63-1"
+    if type(label) is not str or len(label) > LABEL_BYTES_MAX:
+        return f"Entry.label must be text of at most {LABEL_BYTES_MAX} bytes"
+    if type(payload) is not bytes:
+        return "Entry.payload must be bytes"
+    return None

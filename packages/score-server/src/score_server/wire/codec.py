@@ -1,0 +1,150 @@
+"""Plain values to bytes and back: the part of CBOR (RFC 8949) that has no semantics.
+
+Plain values are null, booleans, integers of 64 bits with sign, floats, text, byte strings and
+arrays of plain values.  Everything else that CBOR can say (maps, tags, undefined and other simple
+values, indefinite lengths, integers beyond 64 bits) is refused.  See decision record 8.
+
+Rules
+-----
+- ``decode`` raises ``DecodeError`` or nothing, whatever the bytes are, in time and memory linear in
+  their number.  A declared length reserves nothing: memory grows with the bytes that are there.
+- cbor2 does the decoding.  Its semantics are cut off before they start: a mapping that answers
+  every tag number with a function that raises stands in for its table of tag decoders (it is asked
+  before a tag's content is read), ``strict_hashable_types`` refuses the keys that can be
+  made to collide, and ``object_hook`` refuses the map itself.
+- What cbor2 still lets through (simple values, ``undefined``, integers of 65 bits, trailing bytes)
+  is caught afterwards: the position in the stream shows trailing bytes, and a walk, level by level,
+  each a few passes in C, finds the rest.  Short data without any byte that could begin
+  such an item, which is nearly all there is, is spared the walk.
+
+Rejected: a decoder of our own in Python (15 times slower on a payload); msgpack (no standard
+behind it, and its timestamps and extension types have the problem of tags again).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from io import BytesIO
+from itertools import chain
+from typing import NoReturn, TypeAlias, cast
+
+import cbor2
+
+Plain: TypeAlias = "bool | int | float | str | bytes | list[Plain] | None"
+
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+# Deeper than anything encode is asked for (ucore: 64 levels of value, each one array, and the
+# update around them), and shallow enough for every decoder.
+ENCODE_DEPTH_MAX = 100
+
+_TYPES = frozenset({type(None), bool, int, float, str, bytes, list})
+# The first bytes of what cbor2 decodes to something that is not plain: eight-byte integers (1b, 3b),
+# simple values (e0-f3, f8), undefined (f7).  They also occur inside text, bytes and numbers.
+_SUSPECT = re.compile(rb"[\x1b\x3b\xe0-\xf3\xf7\xf8]")
+# From here on the walk costs less than looking for suspects (measured for small items).
+_SEARCHED_BYTES_MAX = 4096
+
+
+class DecodeError(ValueError):
+    """The bytes are not the encoding of one plain value."""
+
+
+class EncodeError(ValueError):
+    """The value is not plain, so it has no encoding."""
+
+
+def encode(plain: Plain) -> bytes:
+    """The one encoding of *plain*: shortest heads, definite lengths, floats in 64 bits.
+
+    (NaN and the infinities take 16 bits.)
+
+    Raises:
+        EncodeError: something in it is not plain, is a cycle, or nests deeper than 100.
+    """
+    try:
+        data = cbor2.dumps(plain)
+    except (cbor2.CBOREncodeError, UnicodeEncodeError, RecursionError) as error:
+        raise EncodeError(f"cannot be encoded: {error}") from error
+    # The walk comes second because cbor2 has by then made sure that there is no cycle.
+    if problem := _problem(plain):
+        raise EncodeError(problem)
+    return data
+
+
+def decode(data: bytes, *, depth_max: int) -> Plain:
+    """The plain value that *data* encodes.
+
+    *depth_max*: how many arrays may stand around one item (0: no array but an empty one).
+    Heads longer than necessary and floats of 16 or 32 bits are accepted.
+
+    Raises:
+        DecodeError: *data* is anything else; no other exception leaves this function.
+    """
+    value = decode_loosely(data, depth_max=depth_max)
+    suspect = len(data) > _SEARCHED_BYTES_MAX or _SUSPECT.search(data)
+    if suspect and (problem := _problem(value)):
+        raise DecodeError(problem)
+    return cast("Plain", value)
+
+
+def decode_loosely(data: bytes, *, depth_max: int) -> object:
+    """``decode`` for callers that check the exact type and range of every item themselves.
+
+    Simple values, ``undefined`` and integers of 65 bits are still in the result.
+
+    Raises:
+        DecodeError: as ``decode`` does, for everything else.
+    """
+    stream = BytesIO(data)
+    try:
+        value = cbor2.CBORDecoder(
+            stream,
+            tag_hook=_refuse_tag,
+            object_hook=_refuse_map,
+            semantic_decoders=_NO_TAGS,
+            max_depth=depth_max,
+            allow_indefinite=False,
+            strict_hashable_types=True,
+        ).decode()
+    except cbor2.CBORDecodeError as error:
+        raise DecodeError(str(error.__cause__ or error)) from error
+    if stream.tell() != len(data):
+        raise DecodeError(f"{len(data) - stream.tell()} bytes follow the value")
+    return value
+
+
+def _problem(value: object) -> str | None:
+    """What is not plain about *value* (which has no cycles), or None."""
+    level: list[object] = [value]
+    for _ in range(ENCODE_DEPTH_MAX + 1):
+        kinds = set(map(type, level))
+        if not kinds <= _TYPES:
+            names = ", ".join(sorted(kind.__name__ for kind in kinds - _TYPES))
+            return f"only null, bool, int, float, text, bytes and arrays are allowed, not: {names}"
+        if int in kinds:
+            for item in level:
+                if type(item) is int and not INT_MIN <= item <= INT_MAX:
+                    return "an integer does not fit in 64 bits with sign"
+        if list not in kinds:
+            return None
+        level = list(chain.from_iterable(item for item in level if type(item) is list))
+    return f"arrays are nested deeper than {ENCODE_DEPTH_MAX}"
+
+
+def _refuse_tag(*_: object) -> NoReturn:
+    raise ValueError("tags are not allowed")
+
+
+def _refuse_map(*_: object) -> NoReturn:
+    raise ValueError("maps are not allowed")
+
+
+class _EveryTagRefused(dict[int, Callable[..., object]]):
+    """A table of tag decoders in which every number leads to an exception."""
+
+    def __missing__(self, number: int) -> Callable[..., object]:
+        return _refuse_tag
+
+
+_NO_TAGS = _EveryTagRefused()

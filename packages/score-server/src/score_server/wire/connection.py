@@ -1,0 +1,237 @@
+"""One connection's protocol, either side of it, without a socket, a clock or a thread.
+
+    connection = Connection(Role.CLIENT)
+    send_all(connection.send(Hello(...)))
+    connection.receive_data(data)                    # whatever the socket gave; b"" at its end
+    while isinstance(message := connection.next_message(), tuple):
+        ...                                          # a message
+    # NEED_DATA: read more; CONNECTION_CLOSED: nothing more will come
+
+What it promises
+----------------
+- ``next_message`` gives only messages whose fields are as the table in ``fields.py`` says, within the
+  limits, in an order that ``states.py`` allows.  Anything else is ``RemoteProtocolError``.
+- ``send`` encodes only such messages.  Anything else is ``LocalProtocolError``.
+- It holds at most one unfinished frame and the messages of one finished frame, provided that
+  the caller takes messages until ``NEED_DATA`` before it gives more bytes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import Final, Literal
+
+from .codec import DecodeError, decode_loosely
+from .errors import LocalProtocolError, RemoteProtocolError
+from .fields import FieldError, from_plain, utf8_length
+from .frames import FrameBuffer, encode_frames, encode_message, message_bytes_max
+from .limits import FRAME_DEPTH_MAX, HELLO_FRAME_BYTES_MAX, Limits
+from .messages import (
+    CODES,
+    MALFORMED,
+    OUT_OF_ORDER,
+    PROTOCOL_VERSION,
+    TOO_LARGE,
+    TOO_MANY,
+    VERSION_UNSUPPORTED,
+    Error,
+    Hello,
+    Join,
+    Message,
+    Submit,
+    Welcome,
+)
+from .states import ConnectionState, OutOfOrder, Standing
+
+# Codes from here on are sent by servers.
+_SERVER_CODES_FROM = 64
+DEFAULT_LIMITS = Limits()
+
+
+class Role(Enum):
+    """Which end of the connection this is."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class Signal(Enum):
+    """What ``next_message`` gives when it has no message."""
+
+    NEED_DATA = "need data"
+    CONNECTION_CLOSED = "connection closed"
+
+
+NEED_DATA: Final = Signal.NEED_DATA
+CONNECTION_CLOSED: Final = Signal.CONNECTION_CLOSED
+
+
+class Connection:
+    """One end of a connection.  See the module's header for how it is used.
+
+    *limits*: a server's own; a client's are replaced by those in the server's ``Welcome``.
+    """
+
+    def __init__(self, role: Role, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.role = role
+        self.limits = limits
+        self.standing = Standing()
+        self._buffer = FrameBuffer()
+        self._pending: deque[object] = deque()
+        self._at_end = False
+        self._broken: RemoteProtocolError | None = None
+
+    @property
+    def buffered(self) -> int:
+        """Bytes held for a frame that is not complete."""
+        return len(self._buffer)
+
+    def receive_data(self, data: bytes) -> None:
+        """Take what the peer has sent; b"" says that nothing more will come."""
+        if not data:
+            self._at_end = True
+        elif self._broken is None and self.standing.connection is not ConnectionState.ENDED:
+            self._buffer.append(data)
+
+    def next_message(
+        self,
+    ) -> Message | Literal[Signal.NEED_DATA, Signal.CONNECTION_CLOSED]:
+        """The next message, or what to do instead.
+
+        ``CONNECTION_CLOSED`` comes after the peer's last whole frame, or after an ``Error`` for
+        channel 0 has passed in either direction.  A frame that is cut off by the end has never been
+        sent, as far as anybody can tell: a lost connection is no mistake of the peer.
+
+        Raises:
+            RemoteProtocolError: the peer broke the protocol.  A server sends ``Error(code, 0, text)``
+                and closes; a client closes.  Asked again, it raises the same.
+        """
+        if self._broken is not None:
+            raise self._broken
+        try:
+            while True:
+                if self.standing.connection is ConnectionState.ENDED:
+                    self._pending.clear()
+                    self._buffer.clear()
+                    return CONNECTION_CLOSED
+                if not self._pending:
+                    body = self._buffer.next_body(self._frame_bytes_max())
+                    if body is None:
+                        return CONNECTION_CLOSED if self._at_end else NEED_DATA
+                    self._pending.extend(_messages_of(body))
+                message = self._accept(self._pending.popleft())
+                if message is not None:
+                    return message
+        except RemoteProtocolError as error:
+            self._broken = error
+            self._pending.clear()
+            self._buffer.clear()
+            raise
+
+    def send(self, *messages: Message) -> bytes:
+        """The bytes that send *messages*: one frame if they fit, else several.
+
+        Raises:
+            LocalProtocolError: a message is wrong in itself, too large, or out of order; nothing of it
+                was done.  Messages given before it in the same call count as sent though their bytes
+                are lost: give up the connection, or send one message in a call.
+        """
+        bytes_max = self._frame_bytes_max()
+        return encode_frames([self._prepare(message, bytes_max) for message in messages], bytes_max)
+
+    def _prepare(self, message: Message, frame_bytes_max: int) -> bytes:
+        """*message* encoded, checked and counted as sent."""
+        name = type(message).__name__
+        if (CODES[type(message)] >= _SERVER_CODES_FROM) is not (self.role is Role.SERVER):
+            raise LocalProtocolError(f"a {self.role.value} does not send {name}")
+        try:
+            encoded = encode_message(message)
+        except FieldError as error:
+            raise LocalProtocolError(str(error)) from error
+        if len(encoded) > message_bytes_max(frame_bytes_max):
+            raise LocalProtocolError(
+                f"{name} takes {len(encoded)} bytes, more than a frame of {frame_bytes_max} holds"
+            )
+        if over := self._over_limit(message):
+            raise LocalProtocolError(over[1])
+        try:
+            self.standing.advance(message)
+        except OutOfOrder as error:
+            raise LocalProtocolError(f"cannot send {error}") from error
+        return encoded
+
+    def _accept(self, plain: object) -> Message | None:
+        """The message in *plain*, counted as received; None when it is to be dropped."""
+        message = _message_of(plain)
+        if (CODES[type(message)] >= _SERVER_CODES_FROM) is not (self.role is Role.CLIENT):
+            name = type(message).__name__
+            raise RemoteProtocolError(OUT_OF_ORDER, f"{name} was sent to a {self.role.value}")
+        if over := self._over_limit(message):
+            raise RemoteProtocolError(*over)
+        try:
+            keep = self.standing.advance(message)
+        except OutOfOrder as error:
+            raise RemoteProtocolError(OUT_OF_ORDER, str(error)) from error
+        if isinstance(message, Welcome):
+            self.limits = message.limits
+        return message if keep else None
+
+    def _frame_bytes_max(self) -> int:
+        """What a frame's body may hold now."""
+        if self.standing.connection in (ConnectionState.NEW, ConnectionState.GREETED):
+            return HELLO_FRAME_BYTES_MAX
+        return self.limits.frame_bytes_max
+
+    def _over_limit(self, message: Message) -> tuple[int, str] | None:
+        """The error code and text for what in *message* passes the server's limits, or None."""
+        limits = self.limits
+        if isinstance(message, Submit):
+            size = len(message.payload)
+            if size > limits.change_bytes_max:
+                return TOO_LARGE, f"a change of {size} bytes, {limits.change_bytes_max} allowed"
+        elif isinstance(message, Join):
+            if len(self.standing.channels) >= limits.channels_max:
+                return TOO_MANY, f"{limits.channels_max} channels are open, which is the limit"
+            return self._long_name("a group's name", message.group)
+        elif isinstance(message, Hello):
+            return self._long_name("a label", message.label)
+        return None
+
+    def _long_name(self, what: str, name: str) -> tuple[int, str] | None:
+        size = utf8_length(name)
+        if size > self.limits.name_bytes_max:
+            return TOO_LARGE, f"{what} of {size} bytes, {self.limits.name_bytes_max} allowed"
+        return None
+
+
+def _messages_of(body: bytes) -> list[object]:
+    """The undecided items of a frame's array."""
+    try:
+        plain = decode_loosely(body, depth_max=FRAME_DEPTH_MAX)
+    except DecodeError as error:
+        raise RemoteProtocolError(MALFORMED, f"a frame that cannot be decoded: {error}") from error
+    if type(plain) is not list or not plain:
+        raise RemoteProtocolError(MALFORMED, "a frame must hold an array of messages")
+    return plain
+
+
+def _message_of(plain: object) -> Message:
+    """The message that *plain* is.  A version that is not ours is said before anything else."""
+    if type(plain) is list and len(plain) > 1 and type(plain[0]) is int:
+        code, version = plain[0], plain[1]
+        versioned = code in (CODES[Hello], CODES[Welcome]) and type(version) is int
+        if versioned and version != PROTOCOL_VERSION:
+            raise RemoteProtocolError(
+                VERSION_UNSUPPORTED,
+                f"protocol version {version} is not spoken here; version {PROTOCOL_VERSION} is",
+            )
+    try:
+        return from_plain(plain)
+    except FieldError as error:
+        raise RemoteProtocolError(MALFORMED, str(error)) from error
+
+
+def error_message(error: RemoteProtocolError) -> Error:
+    """What a server sends before it closes a connection whose peer broke the protocol."""
+    return Error(error.code, 0, error.text)

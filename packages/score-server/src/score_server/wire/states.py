@@ -1,0 +1,196 @@
+"""Who may send what, and when: one table for the connection, one for its session, one for a channel.
+
+Both sides run the same tables, on what they send and on what they receive: h11's idea.  What is not
+in a table is an error: of this program when it was about to send it, of the peer when it came.
+
+A message is looked up in the connection's table first; ``Submit`` and the session's own
+messages then in the session's; what names a channel in that channel's.
+
+Channels
+--------
+The client numbers its channels, each number higher than all before it.  A channel that either side
+has ended is ``GONE``: the other may not know yet, so what can still be in flight is allowed on it, and
+what asks for no answer is dropped by the receiver (``DROPPED_WHEN_GONE``).  Only open channels take
+memory.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from .messages import (
+    AskOutcome,
+    Bye,
+    Credit,
+    Entries,
+    Error,
+    GroupPage,
+    Hello,
+    Join,
+    Joined,
+    Leave,
+    ListGroups,
+    Message,
+    OpenSession,
+    Outcome,
+    Ping,
+    Pong,
+    Refused,
+    SessionOpened,
+    Submit,
+    Sync,
+    Synced,
+    Taken,
+    Welcome,
+)
+
+
+class ConnectionState(Enum):
+    """Where a connection stands, seen from either end."""
+
+    NEW = auto()  # nothing was sent
+    GREETED = auto()  # Hello was sent, Welcome was not
+    OPEN = auto()
+    LEAVING = auto()  # the client has said Bye; what the server still has may follow
+    ENDED = auto()  # the server has sent an Error for channel 0; nothing may follow
+
+
+class SessionState(Enum):
+    """Where a connection's session stands."""
+
+    NONE = auto()
+    OPENING = auto()
+    OPEN = auto()
+
+
+class ChannelState(Enum):
+    """Where one channel stands."""
+
+    UNUSED = auto()  # its number is higher than all that were used
+    JOINING = auto()  # Join was sent, Joined was not
+    OPEN = auto()
+    GONE = auto()  # left by the client or ended by the server
+
+
+class Ending:
+    """Stands in ``CONNECTION`` for an ``Error`` on channel 0; the others are a channel's."""
+
+
+_C, _S, _H = ConnectionState, SessionState, ChannelState
+_Key = type[Message] | type[Ending]
+
+_WHILE_OPEN: tuple[_Key, ...] = (
+    OpenSession, Join, Leave, Submit, Sync, Credit, AskOutcome, Ping, ListGroups,
+)  # fmt: skip
+_FROM_SERVER: tuple[_Key, ...] = (
+    SessionOpened, Joined, Entries, Taken, Refused, Synced, Outcome, Pong, GroupPage, Error,
+)  # fmt: skip
+
+CONNECTION: dict[tuple[ConnectionState, _Key], ConnectionState] = {
+    (_C.NEW, Hello): _C.GREETED,
+    (_C.GREETED, Welcome): _C.OPEN,
+    **{(_C.OPEN, kind): _C.OPEN for kind in _WHILE_OPEN + _FROM_SERVER},
+    (_C.OPEN, Bye): _C.LEAVING,
+    **{(_C.LEAVING, kind): _C.LEAVING for kind in _FROM_SERVER},
+    (_C.NEW, Ending): _C.ENDED,
+    (_C.GREETED, Ending): _C.ENDED,
+    (_C.OPEN, Ending): _C.ENDED,
+    (_C.LEAVING, Ending): _C.ENDED,
+}
+
+SESSION: dict[tuple[SessionState, _Key], SessionState] = {
+    (_S.NONE, OpenSession): _S.OPENING,
+    (_S.OPENING, SessionOpened): _S.OPEN,
+    (_S.OPEN, Submit): _S.OPEN,
+    (_S.OPEN, Taken): _S.OPEN,
+    (_S.OPEN, Refused): _S.OPEN,
+}
+
+CHANNEL: dict[tuple[ChannelState, _Key], ChannelState] = {
+    (_H.UNUSED, Join): _H.JOINING,
+    (_H.JOINING, Joined): _H.OPEN,
+    **{(_H.JOINING, kind): _H.JOINING for kind in (Submit, Sync, Credit)},
+    **{(_H.OPEN, kind): _H.OPEN for kind in (Submit, Sync, Credit, Entries)},
+    **{(state, kind): _H.GONE for state in (_H.JOINING, _H.OPEN) for kind in (Leave, Error)},
+    **{
+        (_H.GONE, kind): _H.GONE
+        for kind in (Submit, Sync, Credit, Leave, Joined, Entries, Error)
+    },
+}  # fmt: skip
+
+SESSION_KINDS = frozenset(kind for _, kind in SESSION)
+CHANNEL_KINDS = frozenset(kind for _, kind in CHANNEL)
+
+# Nobody is served by these on a channel that is gone.  A Submit has to be answered (CHANNEL_CLOSED).
+DROPPED_WHEN_GONE: frozenset[_Key] = frozenset({Sync, Credit, Leave, Joined, Entries, Error})
+
+
+class OutOfOrder(ValueError):
+    """A message that the tables do not have; the text says where things stood."""
+
+
+class Standing:
+    """Where a connection, its session and its channels stand; moved by every message, sent or come.
+
+    A channel's number is *channels*' key while it is joining or open.
+    """
+
+    __slots__ = ("channels", "connection", "highest", "session")
+
+    def __init__(self) -> None:
+        self.connection = ConnectionState.NEW
+        self.session = SessionState.NONE
+        self.channels: dict[int, ChannelState] = {}
+        self.highest = 0
+
+    def channel(self, number: int) -> ChannelState:
+        """The state of channel *number*."""
+        return self.channels.get(
+            number, ChannelState.UNUSED if number > self.highest else ChannelState.GONE
+        )
+
+    def advance(self, message: Message) -> bool:
+        """Move by *message*; False when its receiver drops it (see the module's header).
+
+        Raises:
+            OutOfOrder: the tables do not have it; nothing has moved.
+        """
+        kind: _Key = type(message)
+        if isinstance(message, Error) and message.channel == 0:
+            kind = Ending
+        connection = CONNECTION.get((self.connection, kind))
+        if connection is None:
+            raise OutOfOrder(f"{_name(kind)} while the connection is {self.connection.name}")
+        if kind in CHANNEL_KINDS:
+            keep = self._advance_channel(message, kind)
+        else:
+            if kind in SESSION_KINDS:
+                self.session = self._next_session(kind)
+            keep = True
+        self.connection = connection
+        return keep
+
+    def _next_session(self, kind: _Key) -> SessionState:
+        session = SESSION.get((self.session, kind))
+        if session is None:
+            raise OutOfOrder(f"{_name(kind)} while the session is {self.session.name}")
+        return session
+
+    def _advance_channel(self, message: Message, kind: _Key) -> bool:
+        number: int = message.channel  # type: ignore[union-attr]  # CHANNEL_KINDS have one
+        before = self.channel(number)
+        after = CHANNEL.get((before, kind))
+        if after is None:
+            raise OutOfOrder(f"{_name(kind)} while channel {number} is {before.name}")
+        if kind in SESSION_KINDS:
+            self.session = self._next_session(kind)
+        self.highest = max(self.highest, number)
+        if after is not ChannelState.GONE:
+            self.channels[number] = after
+        elif before is not ChannelState.GONE:
+            del self.channels[number]
+        return before is not ChannelState.GONE or kind not in DROPPED_WHEN_GONE
+
+
+def _name(kind: _Key) -> str:
+    return "Error for channel 0" if kind is Ending else kind.__name__
