@@ -48,7 +48,7 @@ CONTAINER_NUMBERS = range(32, 38)
 _LITERALS = {"map": MAP, "vec": VEC, "stack": STACK}
 
 
-class Refusal(Exception):  # noqa: N818: not an error of its own, it becomes one
+class Refusal(Exception):
     """A value cannot be taken; each container on the way out adds where it stands in it.
 
     Internal: what leaves the package is an ``UnstorableError`` or a ``WrongTypeError``.
