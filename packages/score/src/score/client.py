@@ -32,8 +32,10 @@ from .errors import (
     ClosedError,
     ConnectionFailed,
     DeadlineExceeded,
+    GroupReplacedError,
     InvalidNameError,
     OutcomeUnknown,
+    ServerError,
     SessionExpiredError,
 )
 from .replica import Replica
@@ -214,7 +216,7 @@ class Client:
         """Bring a change into the order, exactly once; what applying it gave, or the refusal.
 
         Raises:
-            OutcomeUnknown: sent, but not answered by the deadline.
+            OutcomeUnknown: sent, but not answered (by the deadline, or for the reason in ``__cause__``).
             DeadlineExceeded: not even sent by the deadline.
             ScoreError: others, by culprit; nothing was changed, unless they say so.
         """
@@ -227,7 +229,8 @@ class Client:
 
             try:
                 return self._persist(step, deadline)
-            except DeadlineExceeded as error:
+            except (DeadlineExceeded, ServerError, GroupReplacedError) as error:
+                # Whatever went wrong after the bytes had left: the answer is what is missing.
                 pending = self._session.pending
                 if pending is not None and pending.sent:
                     raise OutcomeUnknown(self._session.token(), replica.group) from error
