@@ -12,26 +12,24 @@ What it promises
 - ``next_message`` gives only messages whose fields are as the table in ``fields.py`` says, within the
   limits, in an order that ``states.py`` allows.  Anything else is ``RemoteProtocolError``.
 - ``send`` encodes only such messages.  Anything else is ``LocalProtocolError``.
-- It holds at most one unfinished frame and the messages of one finished frame, provided that
-  the caller takes messages until ``NEED_DATA`` before it gives more bytes.
+- It holds at most one unfinished frame and one that is being read, provided that the caller takes
+  messages until ``NEED_DATA`` before it gives more bytes.  Messages are read one at a time: those
+  before a fault in a frame have counted.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
 from typing import Final, Literal
 
-from .codec import DecodeError, decode_loosely
 from .errors import LocalProtocolError, RemoteProtocolError
-from .fields import FieldError, from_plain, utf8_length
+from .fields import FieldError, VersionError, read_count, read_message, utf8_length
 from .frames import FrameBuffer, encode_frames, encode_message, message_bytes_max
-from .limits import FRAME_DEPTH_MAX, HELLO_FRAME_BYTES_MAX, Limits
+from .limits import HELLO_FRAME_BYTES_MAX, Limits
 from .messages import (
     CODES,
     MALFORMED,
     OUT_OF_ORDER,
-    PROTOCOL_VERSION,
     TOO_LARGE,
     TOO_MANY,
     VERSION_UNSUPPORTED,
@@ -78,7 +76,8 @@ class Connection:
         self.limits = limits
         self.standing = Standing()
         self._buffer = FrameBuffer()
-        self._pending: deque[object] = deque()
+        # The frame that is being read: its body, where the next message stands, how many follow.
+        self._body, self._at, self._left = b"", 0, 0
         self._at_end = False
         self._broken: RemoteProtocolError | None = None
 
@@ -110,24 +109,18 @@ class Connection:
         if self._broken is not None:
             raise self._broken
         try:
-            while True:
-                if self.standing.connection is ConnectionState.ENDED:
-                    self._pending.clear()
-                    self._buffer.clear()
-                    return CONNECTION_CLOSED
-                if not self._pending:
-                    body = self._buffer.next_body(self._frame_bytes_max())
-                    if body is None:
-                        return CONNECTION_CLOSED if self._at_end else NEED_DATA
-                    self._pending.extend(_messages_of(body))
-                message = self._accept(self._pending.popleft())
-                if message is not None:
+            while self.standing.connection is not ConnectionState.ENDED:
+                if not self._left and not self._next_frame():
+                    return CONNECTION_CLOSED if self._at_end else NEED_DATA
+                message = self._next_in_frame()
+                if self._accept(message):
                     return message
         except RemoteProtocolError as error:
             self._broken = error
-            self._pending.clear()
-            self._buffer.clear()
+            self._forget()
             raise
+        self._forget()
+        return CONNECTION_CLOSED
 
     def send(self, *messages: Message) -> bytes:
         """The bytes that send *messages*: one frame if they fit, else several.
@@ -161,12 +154,39 @@ class Connection:
             raise LocalProtocolError(f"cannot send {error}") from error
         return encoded
 
-    def _accept(self, plain: object) -> Message | None:
-        """The message in *plain*, counted as received; None when it is to be dropped."""
-        message = _message_of(plain)
-        if (CODES[type(message)] >= _SERVER_CODES_FROM) is not (self.role is Role.CLIENT):
-            name = type(message).__name__
-            raise RemoteProtocolError(OUT_OF_ORDER, f"{name} was sent to a {self.role.value}")
+    def _next_frame(self) -> bool:
+        """Begin to read the next frame, if it is complete."""
+        body = self._buffer.next_body(self._frame_bytes_max())
+        if body is None:
+            return False
+        try:
+            self._left, self._at = read_count(body)
+        except FieldError as error:
+            raise RemoteProtocolError(MALFORMED, str(error)) from error
+        self._body = body
+        return True
+
+    def _next_in_frame(self) -> Message:
+        """The next message of the frame that is being read."""
+        try:
+            message, self._at = read_message(self._body, self._at)
+        except FieldError as error:
+            raise RemoteProtocolError(MALFORMED, str(error)) from error
+        except VersionError as error:
+            raise RemoteProtocolError(VERSION_UNSUPPORTED, str(error)) from error
+        self._left -= 1
+        if not self._left:
+            if self._at != len(self._body):
+                raise RemoteProtocolError(MALFORMED, "bytes follow the last message in a frame")
+            self._body = b""
+        return message
+
+    def _accept(self, message: Message) -> bool:
+        """Count *message* as received; False when it is to be dropped."""
+        kind = type(message)
+        if (CODES[kind] >= _SERVER_CODES_FROM) is not (self.role is Role.CLIENT):
+            text = f"{kind.__name__} was sent to a {self.role.value}"
+            raise RemoteProtocolError(OUT_OF_ORDER, text)
         if over := self._over_limit(message):
             raise RemoteProtocolError(*over)
         try:
@@ -175,7 +195,12 @@ class Connection:
             raise RemoteProtocolError(OUT_OF_ORDER, str(error)) from error
         if isinstance(message, Welcome):
             self.limits = message.limits
-        return message if keep else None
+        return keep
+
+    def _forget(self) -> None:
+        """Let go of everything that has come and was not read."""
+        self._buffer.clear()
+        self._body, self._left = b"", 0
 
     def _frame_bytes_max(self) -> int:
         """What a frame's body may hold now."""
@@ -203,33 +228,6 @@ class Connection:
         if size > self.limits.name_bytes_max:
             return TOO_LARGE, f"{what} of {size} bytes, {self.limits.name_bytes_max} allowed"
         return None
-
-
-def _messages_of(body: bytes) -> list[object]:
-    """The undecided items of a frame's array."""
-    try:
-        plain = decode_loosely(body, depth_max=FRAME_DEPTH_MAX)
-    except DecodeError as error:
-        raise RemoteProtocolError(MALFORMED, f"a frame that cannot be decoded: {error}") from error
-    if type(plain) is not list or not plain:
-        raise RemoteProtocolError(MALFORMED, "a frame must hold an array of messages")
-    return plain
-
-
-def _message_of(plain: object) -> Message:
-    """The message that *plain* is.  A version that is not ours is said before anything else."""
-    if type(plain) is list and len(plain) > 1 and type(plain[0]) is int:
-        code, version = plain[0], plain[1]
-        versioned = code in (CODES[Hello], CODES[Welcome]) and type(version) is int
-        if versioned and version != PROTOCOL_VERSION:
-            raise RemoteProtocolError(
-                VERSION_UNSUPPORTED,
-                f"protocol version {version} is not spoken here; version {PROTOCOL_VERSION} is",
-            )
-    try:
-        return from_plain(plain)
-    except FieldError as error:
-        raise RemoteProtocolError(MALFORMED, str(error)) from error
 
 
 def error_message(error: RemoteProtocolError) -> Error:

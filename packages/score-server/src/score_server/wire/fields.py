@@ -4,6 +4,12 @@ These are the protocol's own ranges, the same for every server; a server's ``Lim
 some of them, and ``connection.py`` checks those (``TOO_LARGE`` is another mistake than ``MALFORMED``).
 
 Types are exact: True is no integer here.
+
+Messages are read straight from a frame's bytes, each field by its own kind, and not by a general
+decoder: nothing is built that the table does not ask for (eight MiB of empty arrays would
+become half a GiB of lists first), what is wrong is named by its field, a long frame is read a
+message at a time, and it is no slower (the check of types and ranges, which has to be in Python, is
+the larger part).  Payloads and entries go through ``codec.py``.
 """
 
 from __future__ import annotations
@@ -14,8 +20,15 @@ from typing import NamedTuple
 from .entry import CHAIN_BYTES, INCARNATION_BYTES, SESSION_BYTES
 from .limits import Limits
 from .messages import (
+    CHANNEL_CLOSED,
     CODES,
+    INTENT,
     MESSAGES,
+    NOT_HEAD,
+    OUTCOME_EXPIRED,
+    OUTCOME_NO,
+    PROTOCOL_VERSION,
+    STRICT,
     AskOutcome,
     Bye,
     Credit,
@@ -47,115 +60,211 @@ CHANNEL_MAX = 2**31 - 1
 # A length no field's text passes, whatever a server's limits are.
 TEXT_BYTES_MAX = 65_535
 FEATURES_MAX = 64
-# How many numbers a later version's Limits may have; this version reads those it knows.
-_LIMITS_FIELDS_MAX = 64
 
-
-class Kind(NamedTuple):
-    """What a field may hold: *allows* decides, *text* says it to people."""
-
-    allows: Callable[[object], bool]
-    text: str
+# CBOR's major types, as the bits they set in an item's first byte.
+_INTEGER, _BYTES, _TEXT_STRING, _ARRAY = 0x00, 0x40, 0x60, 0x80
 
 
 class FieldError(ValueError):
     """A message is not what the table says."""
 
 
+class VersionError(ValueError):
+    """A ``Hello`` or ``Welcome`` is for another version of the protocol; the text says which."""
+
+
+class Kind(NamedTuple):
+    """What a field may hold: *allows* decides, *read* takes such a value out of bytes.
+
+    ``read(data, at)`` gives the value and the place behind it.  It raises ValueError when something
+    else stands there and IndexError when the bytes end before it does.
+    """
+
+    allows: Callable[[object], bool]
+    read: Callable[[bytes, int], tuple[object, int]]
+    text: str
+
+
+def _read_head(data: bytes, at: int, major: int) -> tuple[int, int]:
+    """The number in the head at *at* of an item of *major* type, and the place behind the head."""
+    small = data[at] - major
+    if 0 <= small < 24:
+        return small, at + 1
+    if not 24 <= small <= 27:
+        raise ValueError
+    start = at + 1
+    end = start + (1 << (small - 24))
+    if end > len(data):
+        raise IndexError
+    return int.from_bytes(data[start:end], "big"), end
+
+
+def _read_bytes(data: bytes, at: int, major: int = _BYTES) -> tuple[bytes, int]:
+    length, at = _read_head(data, at, major)
+    end = at + length
+    if end > len(data):
+        raise IndexError
+    return data[at:end], end
+
+
 def _integer(low: int, high: int, text: str) -> Kind:
     def allows(value: object) -> bool:
         return type(value) is int and low <= value <= high
 
-    return Kind(allows, text)
+    def read(data: bytes, at: int) -> tuple[object, int]:
+        value, at = _read_head(data, at, _INTEGER)
+        if not low <= value <= high:
+            raise ValueError
+        return value, at
+
+    return Kind(allows, read, text)
 
 
 def _text(low: int, high: int) -> Kind:
     def allows(value: object) -> bool:
-        # ASCII needs no encoding to know its length; lone surrogates have none.
-        return type(value) is str and (
-            low <= len(value) <= high
-            and (value.isascii() or 0 <= utf8_length(value) <= high)
-        )  # fmt: skip
+        return type(value) is str and low <= utf8_length(value) <= high
 
-    return Kind(allows, f"text of {low} to {high} bytes of UTF-8")
+    def read(data: bytes, at: int) -> tuple[object, int]:
+        raw, at = _read_bytes(data, at, _TEXT_STRING)
+        if not low <= len(raw) <= high:
+            raise ValueError
+        return raw.decode(), at
+
+    return Kind(allows, read, f"text of {low} to {high} bytes of UTF-8")
 
 
-def _bytes(low: int, high: int | None, text: str) -> Kind:
+def _bytes(low: int, high: int, text: str) -> Kind:
     def allows(value: object) -> bool:
-        return type(value) is bytes and low <= len(value) and (high is None or len(value) <= high)
+        return type(value) is bytes and low <= len(value) <= high
 
-    return Kind(allows, text)
+    def read(data: bytes, at: int) -> tuple[object, int]:
+        value, at = _read_bytes(data, at)
+        if not low <= len(value) <= high:
+            raise ValueError
+        return value, at
 
-
-def _or_none(kind: Kind) -> Kind:
-    return Kind(lambda value: value is None or kind.allows(value), f"null or {kind.text}")
-
-
-def _array(item: Kind, low: int, high: int | None) -> Kind:
-    def allows(value: object) -> bool:
-        if (
-            type(value) is not list
-            or not low <= len(value)
-            or (high is not None and len(value) > high)
-        ):
-            return False
-        return all(map(item.allows, value))
-
-    size = f"at least {low}" if high is None else f"{low} to {high}"
-    return Kind(allows, f"an array of {size} items, each {item.text}")
+    return Kind(allows, read, text)
 
 
-def _record(*kinds: Kind, text: str, more: int = 0) -> Kind:
-    """An array of just these items (a NamedTuple on this side of the encoder)."""
+def _constant(values: dict[int, object], text: str) -> Kind:
+    """One of a few values, each of which is one byte."""
+    allowed = tuple(values.values())
 
     def allows(value: object) -> bool:
-        if not isinstance(value, list | tuple):
-            return False
-        if not len(kinds) <= len(value) <= len(kinds) + more:
-            return False
-        return all(kind.allows(item) for kind, item in zip(kinds, value, strict=False))
+        return any(value is one for one in allowed)
 
-    return Kind(allows, text)
+    def read(data: bytes, at: int) -> tuple[object, int]:
+        if data[at] not in values:
+            raise ValueError
+        return values[data[at]], at + 1
+
+    return Kind(allows, read, text)
+
+
+def _or_null(kind: Kind) -> Kind:
+    def allows(value: object) -> bool:
+        return value is None or kind.allows(value)
+
+    def read(data: bytes, at: int) -> tuple[object, int]:
+        return (None, at + 1) if data[at] == _NULL else kind.read(data, at)
+
+    return Kind(allows, read, f"null or {kind.text}")
+
+
+def _array(item: Kind, low: int, high: int, text: str) -> Kind:
+    def allows(value: object) -> bool:
+        return type(value) is list and low <= len(value) <= high and all(map(item.allows, value))
+
+    def read(data: bytes, at: int) -> tuple[object, int]:
+        count, at = _read_head(data, at, _ARRAY)
+        if not low <= count <= high:
+            raise ValueError
+        items = []
+        for _ in range(count):  # IndexError ends it where the data ends, whatever is declared
+            value, at = item.read(data, at)
+            items.append(value)
+        return items, at
+
+    return Kind(allows, read, text)
+
+
+def _record(kinds: Sequence[Kind], make: Callable[[list[object]], object], text: str) -> Kind:
+    """An array of just these items; *make* is what they are on this side."""
+
+    def allows(value: object) -> bool:
+        return (
+            isinstance(value, list | tuple)
+            and len(value) == len(kinds)
+            and all(kind.allows(item) for kind, item in zip(kinds, value, strict=True))
+        )
+
+    def read(data: bytes, at: int) -> tuple[object, int]:
+        count, at = _read_head(data, at, _ARRAY)
+        if count != len(kinds):
+            raise ValueError
+        items = []
+        for kind in kinds:
+            value, at = kind.read(data, at)
+            items.append(value)
+        return make(items), at
+
+    return Kind(allows, read, text)
 
 
 def utf8_length(text: str) -> int:
     """Bytes of *text* in UTF-8; -1 for a lone surrogate, which has no encoding."""
+    if text.isascii():
+        return len(text)
     try:
         return len(text.encode())
     except UnicodeEncodeError:
         return -1
 
 
+_FALSE, _TRUE, _NULL = 0xF4, 0xF5, 0xF6
+# A count or length that only the frame bounds.
+_ANY = POSITION_MAX
+
 _POSITION = _integer(0, POSITION_MAX, "an integer of 0 to 2^63-1")
 _POSITIVE = _integer(1, POSITION_MAX, "an integer of 1 to 2^63-1")
 _CHANNEL = _integer(1, CHANNEL_MAX, "a channel number of 1 to 2^31-1")
-_CHANNEL_OR_0 = _integer(0, CHANNEL_MAX, "a channel number or 0")
+_CHANNEL_OR_0 = _integer(0, CHANNEL_MAX, "0 or a channel number of 1 to 2^31-1")
 _VERSION = _integer(1, CHANNEL_MAX, "an integer of 1 to 2^31-1")
+_CONDITION = _integer(INTENT, STRICT, "0 (intent) or 1 (strict)")
+_REASON = _integer(NOT_HEAD, CHANNEL_CLOSED, "a reason of 1 to 5")
+_VERDICT = _integer(OUTCOME_NO, OUTCOME_EXPIRED, "0 (no), 1 (taken) or 2 (expired)")
+_ERROR_CODE = _integer(1, 65_535, "an error code of 1 to 65535")
 _SESSION = _bytes(SESSION_BYTES, SESSION_BYTES, f"{SESSION_BYTES} bytes")
 _INCARNATION = _bytes(INCARNATION_BYTES, INCARNATION_BYTES, f"{INCARNATION_BYTES} bytes")
 _CHAIN = _bytes(CHAIN_BYTES, CHAIN_BYTES, f"{CHAIN_BYTES} bytes")
+_PAYLOAD = _bytes(0, _ANY, "bytes")
 _NAME = _text(1, TEXT_BYTES_MAX)
 _TEXT = _text(0, TEXT_BYTES_MAX)
-_FEATURES = _array(_text(1, 255), 0, FEATURES_MAX)
-_NOTHING = Kind(lambda value: value is None, "null")
-_BOOL = Kind(lambda value: type(value) is bool, "true or false")
-_RESUME = _record(_INCARNATION, _POSITION, _CHAIN, text="[incarnation, position, chain]")
-_LIMITS = _record(
-    *[_POSITIVE] * len(Limits._fields),
-    text=f"an array of at least {len(Limits._fields)} positive integers",
-    more=_LIMITS_FIELDS_MAX - len(Limits._fields),
+_FEATURES = _array(
+    _text(1, 255), 0, FEATURES_MAX, f"an array of at most {FEATURES_MAX} texts of 1 to 255 bytes"
 )
-_GROUP = _record(_NAME, _INCARNATION, _POSITION, text="[name, incarnation, head]")
+_NOTHING = _constant({_NULL: None}, "null")
+_BOOL = _constant({_FALSE: False, _TRUE: True}, "true or false")
+_ENTRIES = _array(_bytes(1, _ANY, "bytes"), 1, _ANY, "an array of one or more entries, each bytes")
+_RESUME = _record(
+    (_INCARNATION, _POSITION, _CHAIN), Resume._make,
+    f"[incarnation of {INCARNATION_BYTES} bytes, position, chain of {CHAIN_BYTES} bytes]",
+)  # fmt: skip
+_LIMITS = _record(
+    (_POSITIVE,) * len(Limits._fields), Limits._make,
+    f"an array of {len(Limits._fields)} integers of 1 to 2^63-1",
+)  # fmt: skip
+_GROUPS = _array(
+    _record((_NAME, _INCARNATION, _POSITION), list, ""), 0, _ANY,
+    f"an array of [name, incarnation of {INCARNATION_BYTES} bytes, head]",
+)  # fmt: skip
 
 FIELDS: dict[type[Message], tuple[Kind, ...]] = {
     Hello: (_VERSION, _TEXT, _FEATURES, _NOTHING),
-    OpenSession: (_or_none(_SESSION),),
-    Join: (_CHANNEL, _NAME, _or_none(_RESUME)),
+    OpenSession: (_or_null(_SESSION),),
+    Join: (_CHANNEL, _NAME, _or_null(_RESUME)),
     Leave: (_CHANNEL,),
-    Submit: (
-        _CHANNEL, _POSITIVE, _POSITION, _POSITION, _integer(0, 1, "0 (intent) or 1 (strict)"),
-        _POSITION, _bytes(0, None, "bytes"),
-    ),
+    Submit: (_CHANNEL, _POSITIVE, _POSITION, _POSITION, _CONDITION, _POSITION, _PAYLOAD),
     Sync: (_CHANNEL, _POSITION),
     Credit: (_CHANNEL, _POSITIVE),
     AskOutcome: (_POSITION, _SESSION, _POSITIVE),
@@ -165,64 +274,96 @@ FIELDS: dict[type[Message], tuple[Kind, ...]] = {
     Welcome: (_VERSION, _TEXT, _POSITION, _FEATURES, _LIMITS),
     SessionOpened: (_SESSION,),
     Joined: (_CHANNEL, _INCARNATION, _POSITION, _POSITION, _NOTHING),
-    Entries: (_CHANNEL, _array(_bytes(1, None, "bytes"), 1, None)),
+    Entries: (_CHANNEL, _ENTRIES),
     Taken: (_POSITIVE, _POSITIVE),
-    Refused: (_POSITIVE, _integer(1, 5, "a reason of 1 to 5"), _POSITION),
+    Refused: (_POSITIVE, _REASON, _POSITION),
     Synced: (_POSITION, _POSITION),
-    Outcome: (_POSITION, _integer(0, 2, "0 (no), 1 (taken) or 2 (expired)"), _POSITION),
+    Outcome: (_POSITION, _VERDICT, _POSITION),
     Pong: (_POSITION,),
-    GroupPage: (_POSITION, _array(_GROUP, 0, None), _BOOL),
-    Error: (_integer(1, 65_535, "an error code of 1 to 65535"), _CHANNEL_OR_0, _TEXT),
-}  # fmt: skip
-
-# Fields that are records: (which, its class).
-_RECORDS: dict[type[Message], tuple[int, type[Resume] | type[Limits]]] = {
-    Join: (2, Resume),
-    Welcome: (4, Limits),
+    GroupPage: (_POSITION, _GROUPS, _BOOL),
+    Error: (_ERROR_CODE, _CHANNEL_OR_0, _TEXT),
 }
+
+# What reading needs, looked up by code.
+_READERS = {
+    code: (kind, tuple(field.read for field in FIELDS[kind]), kind in (Hello, Welcome))
+    for code, kind in MESSAGES.items()
+}
+_CHECKS = {kind: tuple(field.allows for field in fields) for kind, fields in FIELDS.items()}
 
 
 def to_plain(message: Message) -> list[object]:
     """The array ``[code, field, ...]`` of *message*, checked.
 
     Raises:
-        FieldError: a field holds what it may not.
+        FieldError: a field holds what it may not; the text names it and says what it may hold.
     """
-    check(type(message), message)
-    return [CODES[type(message)], *message]
+    kind = type(message)
+    for index, (allows, value) in enumerate(zip(_CHECKS[kind], message, strict=True)):
+        if not allows(value):
+            raise FieldError(f"{_must_be(kind, index)}, not {_brief(value)}")
+    return [CODES[kind], *message]
 
 
-def from_plain(plain: object) -> Message:
-    """The message that the decoded array *plain* is.
+def read_count(body: bytes) -> tuple[int, int]:
+    """How many messages a frame's body declares, and where the first one stands.
 
     Raises:
-        FieldError: it is none.
+        FieldError: it is no array of one or more.
     """
-    if type(plain) is not list or not plain or type(plain[0]) is not int:
-        raise FieldError("a message must be an array that begins with its code")
-    code, *values = plain
-    kind = MESSAGES.get(code)
-    if kind is None:
+    try:
+        count, at = _read_head(body, 0, _ARRAY)
+    except (ValueError, IndexError):
+        count, at = 0, 0
+    if not count:
+        raise FieldError("a frame must hold an array of one or more messages")
+    return count, at
+
+
+def read_message(data: bytes, at: int) -> tuple[Message, int]:
+    """The message that stands at *at* in *data*, and the place behind it.
+
+    Raises:
+        FieldError: there is none.
+        VersionError: there is a ``Hello`` or ``Welcome`` of another version, whatever its fields.
+    """
+    try:
+        count, at = _read_head(data, at, _ARRAY)
+        code, at = _read_head(data, at, _INTEGER)
+    except (ValueError, IndexError):
+        raise FieldError("a message must be an array that begins with its code") from None
+    if code not in _READERS:
         raise FieldError(f"{code} is not the code of a message")
-    check(kind, values)
-    if kind in _RECORDS and (record := values[_RECORDS[kind][0]]) is not None:
-        index, make = _RECORDS[kind]
-        values[index] = make._make(record[: len(make._fields)])
-    return kind._make(values)
+    kind, readers, versioned = _READERS[code]
+    if versioned:
+        _check_version(data, at)
+    if count != len(readers) + 1:
+        raise FieldError(f"{kind.__name__} has {len(readers)} fields, not {count - 1}")
+    values: list[object] = []
+    try:
+        for read in readers:
+            value, at = read(data, at)
+            values.append(value)
+    except ValueError:
+        raise FieldError(_must_be(kind, len(values))) from None
+    except IndexError:
+        raise FieldError(f"{kind.__name__}.{kind._fields[len(values)]} is cut off") from None
+    return kind._make(values), at
 
 
-def check(kind: type[Message], values: Sequence[object]) -> None:
-    """Whether *values* may be the fields of a *kind*.
+def _check_version(data: bytes, at: int) -> None:
+    try:
+        version, _ = _read_head(data, at, _INTEGER)
+    except (ValueError, IndexError):
+        return  # its field is wrong, and is going to be read
+    if version != PROTOCOL_VERSION:
+        raise VersionError(
+            f"protocol version {version} is not spoken here; version {PROTOCOL_VERSION} is"
+        )
 
-    Raises:
-        FieldError: they may not; the text names the first wrong field and what it may hold.
-    """
-    kinds = FIELDS[kind]
-    if len(values) != len(kinds):
-        raise FieldError(f"{kind.__name__} has {len(kinds)} fields, not {len(values)}")
-    for name, allowed, value in zip(kind._fields, kinds, values, strict=True):
-        if not allowed.allows(value):
-            raise FieldError(f"{kind.__name__}.{name} must be {allowed.text}, not {_brief(value)}")
+
+def _must_be(kind: type[Message], index: int) -> str:
+    return f"{kind.__name__}.{kind._fields[index]} must be {FIELDS[kind][index].text}"
 
 
 def _brief(value: object) -> str:

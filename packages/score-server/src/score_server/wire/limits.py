@@ -8,8 +8,6 @@ KIB, MIB = 1024, 1024 * 1024
 
 # Before Hello has been answered nobody may send more than this in one frame.
 HELLO_FRAME_BYTES_MAX = 4 * KIB
-# Nesting of arrays inside a frame: messages, a message, its fields, a field's own records.
-FRAME_DEPTH_MAX = 6
 
 
 class Limits(NamedTuple):

@@ -45,7 +45,13 @@ from .messages import (
 )
 
 
-class ConnectionState(Enum):
+class State(Enum):
+    """Members are singletons; hashing them by identity happens in C (Enum's own takes a call)."""
+
+    __hash__ = object.__hash__
+
+
+class ConnectionState(State):
     """Where a connection stands, seen from either end."""
 
     NEW = auto()  # nothing was sent
@@ -55,7 +61,7 @@ class ConnectionState(Enum):
     ENDED = auto()  # the server has sent an Error for channel 0; nothing may follow
 
 
-class SessionState(Enum):
+class SessionState(State):
     """Where a connection's session stands."""
 
     NONE = auto()
@@ -63,7 +69,7 @@ class SessionState(Enum):
     OPEN = auto()
 
 
-class ChannelState(Enum):
+class ChannelState(State):
     """Where one channel stands."""
 
     UNUSED = auto()  # its number is higher than all that were used
