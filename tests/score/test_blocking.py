@@ -26,7 +26,14 @@ def test_without_a_url_the_environment_and_then_the_default_decide(
 
 @pytest.mark.parametrize(
     "url",
-    ["127.0.0.1:7737", "http://x:1", "score://", "score://h:x", "score://h:1/db", "score://h:99999"],
+    [
+        "127.0.0.1:7737",
+        "http://x:1",
+        "score://",
+        "score://h:x",
+        "score://h:1/db",
+        "score://h:99999",
+    ],
 )
 def test_what_is_no_url_is_named(url: str) -> None:
     with pytest.raises(InvalidUrlError, match="score://host:port"):
@@ -70,9 +77,8 @@ def test_sending_and_receiving_on_a_dead_socket_is_a_lost_connection() -> None:
 
 
 def test_a_send_that_the_peer_does_not_take_is_a_deadline() -> None:
-    from score_server.wire.messages import OpenSession
-
     from score.testing import server
+    from score_server.wire.messages import OpenSession
 
     with server() as url:
         with Link(Address(url), "me", Deadline.after(10)) as link:

@@ -10,13 +10,13 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from score_server.wire import messages as wire
 
 import score
 from score import SMap, SVec
 from score.client import Client
 from score.session import Session
 from score.testing import server
+from score_server.wire import messages as wire
 
 from .relay import Relay, relayed
 
@@ -157,9 +157,7 @@ def test_a_connection_cut_at_any_byte_costs_nothing_and_counts_once(relay: Relay
         assert SMap[str, int](last, "counter") == {"n": counted}
 
 
-def test_reconnecting_is_told_at_warning(
-    relay: Relay, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_reconnecting_is_told_at_warning(relay: Relay, caplog: pytest.LogCaptureFixture) -> None:
     with score.connect(relay.url) as client, caplog.at_level(logging.WARNING, "score"):
         stock = SMap[str, int](client, "stock")
         relay.cut_all()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from score_server.wire.messages import INTENT, STRICT
 
 from score.errors import InvalidNameError
 from score.session import Session, parse_token
+from score_server.wire.messages import INTENT, STRICT
 
 IDENTITY = bytes(range(16))
 

@@ -173,17 +173,23 @@ class Server:
         self.port = _free_port()
         self.url = f"score://127.0.0.1:{self.port}"
         self._log = (folder / "server.log").open("a")
-        self._process = self._spawn()
+        self.start()
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def start(self) -> None:
         command = [sys.executable, "-m", "score_server", "--listen", f"127.0.0.1:{self.port}"]
         command += ["--store", f"sqlite:///{self.store}"]
-        return subprocess.Popen(command, stdout=self._log, stderr=self._log)
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self._process.wait()
 
     def kill_and_restart(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-        self._process = self._spawn()
+        self.kill()
+        self.start()
 
     def stop(self) -> None:
         self._process.terminate()

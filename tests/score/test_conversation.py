@@ -1,0 +1,218 @@
+"""A client's side of one connection, against the server's side of the same wire, without a socket."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import pytest
+
+from score import errors
+from score.conversation import ConnectionLost, Conversation, SessionLost
+from score.payload import encode_update
+from score.replica import Replica
+from score_server.wire import messages as m
+from score_server.wire.connection import Connection, Role
+from score_server.wire.entry import Entry, encode_entry
+from score_server.wire.limits import Limits
+from ucore import UMap, Update
+from ucore.tree import Tree
+
+INCARNATION, SESSION = b"i" * 16, b"s" * 16
+LIMITS = Limits(frame_bytes_max=1_000_000)
+
+
+class Talk:
+    """Both ends; the test plays the server."""
+
+    def __init__(self) -> None:
+        self.client = Conversation("ada")
+        self.server = Connection(Role.SERVER)
+
+    def heard(self) -> list[m.Message]:
+        """What the client has sent since the last time."""
+        self.server.receive_data(self.client.data_to_send())
+        found: list[m.Message] = []
+        while isinstance(message := self.server.next_message(), tuple):
+            found.append(message)
+        return found
+
+    def say(self, *messages: m.Message) -> None:
+        self.client.receive(self.server.send(*messages))
+
+    def joined(self, replica: Replica) -> int:
+        channel = self.client.join(replica)
+        self.heard()
+        self.say(m.Joined(channel, INCARNATION, 0, 0, None))
+        assert self.client.poll(("joined", channel), channel) is not None
+        return channel
+
+
+@pytest.fixture
+def talk() -> Talk:
+    found = Talk()
+    assert found.heard() == [m.Hello(1, "ada", [], None)]
+    found.say(m.Welcome(1, "test", 0, [], LIMITS))
+    return found
+
+
+def new_replica() -> Replica:
+    return Replica("g", Tree(UMap[str, object]()))
+
+
+def entry(position: int, value: int) -> bytes:
+    payload = encode_update(Update([[1, 0, 0, "k", value]]))
+    return encode_entry(Entry(position, position - 1, 0, SESSION, position, "ben", payload))
+
+
+def test_the_servers_limits_hold_once_it_has_said_them(talk: Talk) -> None:
+    assert talk.client.limits == LIMITS
+    assert talk.client.poll(("welcome", 0)) is not None
+    assert talk.client.poll(("welcome", 0)) is None
+    assert talk.client.data_to_send() == b""
+
+
+def test_each_question_finds_its_answer(talk: Talk) -> None:
+    client = talk.client
+    numbers = [client.next_number() for _ in range(4)]
+    channel = talk.joined(new_replica())
+    client.send(m.OpenSession(None))
+    client.send(m.Ping(numbers[0]))
+    client.send(m.Sync(channel, numbers[1]))
+    client.send(m.ListGroups(numbers[2], ""))
+    client.send(m.AskOutcome(numbers[3], SESSION, 9))
+    talk.heard()
+    talk.say(m.SessionOpened(SESSION))
+    for seq in (1, 2):
+        client.send(m.Submit(channel, seq, 0, 0, m.INTENT, 0, b""))
+    talk.heard()
+    answers = {
+        ("ping", numbers[0]): m.Pong(numbers[0]),
+        ("request", numbers[1]): m.Synced(numbers[1], 0),
+        ("request", numbers[2]): m.GroupPage(numbers[2], [], False),
+        ("request", numbers[3]): m.Outcome(numbers[3], m.OUTCOME_NO, 0),
+        ("submit", 1): m.Taken(1, 1),
+        ("submit", 2): m.Refused(2, m.NOT_HEAD, 1),
+    }
+    talk.say(*answers.values())
+    assert client.session == SESSION
+    assert client.poll(("session", 0)) == m.SessionOpened(SESSION)
+    for key, answer in answers.items():
+        assert client.poll(key) == answer
+
+
+def test_entries_go_to_the_replica_of_their_channel(talk: Talk) -> None:
+    replica, other = new_replica(), new_replica()
+    channel = talk.joined(replica)
+    talk.joined(other)
+    talk.say(m.Entries(channel, [entry(1, 7), entry(2, 8)]))
+    assert (replica.tree.root, replica.position, other.position) == ({"k": 8}, 2, 0)
+    assert talk.client.entry_bytes == len(entry(1, 7)) + len(entry(2, 8))
+    assert talk.client.channel_of(replica) == channel
+
+
+def test_a_left_channel_is_said_once_and_what_still_comes_is_ignored(talk: Talk) -> None:
+    replica = new_replica()
+    channel = talk.joined(replica)
+    talk.client.leave(replica)
+    talk.client.leave(replica)
+    assert talk.client.channel_of(replica) is None
+    assert talk.heard() == [m.Leave(channel)]
+    assert replica.position == 0
+    again = talk.joined(replica)
+    assert again != channel
+
+
+def test_a_replica_that_nobody_holds_is_left_at_the_next_join(talk: Talk) -> None:
+    channel = talk.joined(new_replica())
+    gc.collect()
+    talk.say(m.Entries(channel, [entry(1, 7)]))
+    kept = new_replica()
+    talk.client.join(kept)
+    assert m.Leave(channel) in talk.heard()
+
+
+def test_an_answer_to_a_join_whose_replica_is_gone_is_ignored(talk: Talk) -> None:
+    channel = talk.client.join(new_replica())
+    gc.collect()
+    talk.heard()
+    talk.say(m.Joined(channel, INCARNATION, 0, 0, None))
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "word"),
+    [
+        (m.GROUP_REPLACED, errors.GroupReplacedError, "join again"),
+        (m.GROUP_DAMAGED, errors.GroupDamagedError, "damaged"),
+        (m.TOO_MANY, errors.ServerBusyError, "damaged"),
+        (m.TOO_LARGE, errors.ServerError, "damaged"),
+    ],
+)
+def test_an_error_on_a_channel_is_raised_to_who_waits_there(
+    code: int, error: type[Exception], word: str, talk: Talk
+) -> None:
+    replica, other = new_replica(), new_replica()
+    channel, fine = talk.joined(replica), talk.joined(other)
+    talk.say(m.Error(code, channel, "damaged"))
+    with pytest.raises(error, match=word):
+        talk.client.poll(("request", 1), channel)
+    assert talk.client.poll(("request", 1), fine) is None
+    talk.client.leave(replica)  # ended by the server: nothing to say
+    assert talk.heard() == []
+
+
+def test_an_error_on_a_channel_that_nobody_holds_is_kept_for_nobody(talk: Talk) -> None:
+    channel = talk.client.join(new_replica())
+    gc.collect()
+    talk.heard()
+    talk.say(m.Error(m.GROUP_DAMAGED, channel, "broken"))
+    with pytest.raises(errors.GroupDamagedError):
+        talk.client.poll(("joined", channel), channel)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (m.SESSION_FENCED, ConnectionLost),
+        (m.SHUTTING_DOWN, ConnectionLost),
+        (m.OVERLOADED, ConnectionLost),
+        (m.TIMED_OUT, ConnectionLost),
+        (m.SESSION_EXPIRED, SessionLost),
+        (m.TOO_MANY, errors.ServerBusyError),
+        (m.MALFORMED, errors.ProtocolError),
+        (m.VERSION_UNSUPPORTED, errors.ProtocolError),
+    ],
+)
+def test_an_error_that_ends_the_connection_says_what_to_do(
+    code: int, error: type[Exception], talk: Talk
+) -> None:
+    with pytest.raises(error, match="because"):
+        talk.say(m.Error(code, 0, "because"))
+
+
+def test_the_end_of_the_stream_is_a_lost_connection(talk: Talk) -> None:
+    with pytest.raises(ConnectionLost, match="closed"):
+        talk.client.receive(b"")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda talk, channel: b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        lambda talk, channel: talk.server.send(m.Entries(channel, [b"\x01"])),
+        lambda talk, channel: talk.server.send(m.Entries(channel, [entry(2, 1)])),
+    ],
+)
+def test_a_server_that_breaks_the_protocol_is_named(
+    spoil: Callable[[Talk, int], bytes], talk: Talk
+) -> None:
+    replica = new_replica()
+    channel = talk.joined(replica)
+    with pytest.raises(errors.ProtocolError, match="check the address"):
+        talk.client.receive(spoil(talk, channel))
+    assert replica.position == 0
+
+
+def test_goodbye_says_what_is_settled(talk: Talk) -> None:
+    talk.client.bye(7)
+    assert talk.heard() == [m.Bye(7)]

@@ -1,0 +1,235 @@
+"""The replica's laws: gap-free, once, stopped for good by what it cannot read, rebuilt when in doubt."""
+
+from __future__ import annotations
+
+import pytest
+
+from score import replica as module
+from score.errors import ProtocolError, WatchOverflowError
+from score.payload import encode_update
+from score.replica import Feed, Replica
+from score_server.wire.entry import Entry, encode_entry, next_chain
+from score_server.wire.errors import RemoteProtocolError
+from score_server.wire.messages import Joined, Resume
+from ucore import ABSENT, UMap, Update
+from ucore.errors import CannotApplyError, UnknownTypeError
+from ucore.tree import Strict, Tree
+
+INCARNATION, SESSION = b"i" * 16, b"s" * 16
+PUT, CLEAR, APPEND, SPLICE, REVERSE = 1, 7, 16, 19, 24
+Ops = list[list[object]]
+
+
+class Log:
+    """Entries as a server would make them, by somebody's session."""
+
+    def __init__(self) -> None:
+        self.head = 0
+        self.chain = INCARNATION
+
+    def entry(self, *ops: list[object], seq: int = 1, payload: bytes | None = None) -> bytes:
+        if payload is None:
+            payload = encode_update(Update([list(op) for op in ops]))
+        entry = Entry(self.head + 1, self.head, 1000 + self.head, SESSION, seq, "ada", payload)
+        self.head += 1
+        encoded = encode_entry(entry)
+        self.chain = next_chain(self.chain, encoded)
+        return encoded
+
+
+def put(key: str, value: object) -> list[object]:
+    return [PUT, 0, 0, key, value]
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def replica() -> Replica:
+    root: UMap[str, object] = UMap()
+    tree = Tree(root)
+    found = Replica("g", tree)
+    found.joined(Joined(1, INCARNATION, 0, 0, None))
+    return found
+
+
+def content(replica: Replica) -> dict[str, object]:
+    assert isinstance(replica.tree.root, UMap)
+    return dict(replica.tree.root)
+
+
+def test_entries_are_applied_in_order_and_the_chain_follows(log: Log, replica: Replica) -> None:
+    assert replica.resume() is None
+    replica.receive(log.entry(put("a", 1)))
+    replica.receive(log.entry(put("b", 2)))
+    assert content(replica) == {"a": 1, "b": 2}
+    assert replica.resume() == Resume(INCARNATION, 2, log.chain)
+    assert not replica.suspect
+
+
+def test_an_entry_that_is_held_already_is_passed_over(log: Log, replica: Replica) -> None:
+    first = log.entry(put("a", 1))
+    replica.receive(first)
+    replica.receive(log.entry(put("a", 2)))
+    replica.receive(first)
+    assert content(replica) == {"a": 2}
+
+
+def test_a_gap_and_what_is_no_entry_are_the_servers_mistakes(log: Log, replica: Replica) -> None:
+    log.entry(put("a", 1))
+    with pytest.raises(RemoteProtocolError, match="does not follow"):
+        replica.receive(log.entry(put("b", 2)))
+    with pytest.raises(RemoteProtocolError, match="not an entry"):
+        replica.receive(b"\x01")
+    assert content(replica) == {}
+
+
+def test_a_change_that_cannot_be_read_stops_the_view_for_good(log: Log, replica: Replica) -> None:
+    replica.receive(log.entry(put("a", 1)))
+    replica.receive(log.entry(put("b", [4711, 1])))
+    replica.receive(log.entry(put("c", 3)))
+    assert isinstance(replica.failure, UnknownTypeError)
+    assert "stops at change 1" in replica.failure.__notes__[0]
+    assert (content(replica), replica.position) == ({"a": 1}, 1)
+    with pytest.raises(CannotApplyError):
+        replica.own(3)
+
+
+def test_joining_anew_or_from_elsewhere_than_asked_is_the_servers_mistake(
+    log: Log, replica: Replica
+) -> None:
+    replica.receive(log.entry(put("a", 1)))
+    replica.joined(Joined(2, INCARNATION, 1, 1, None))
+    for position, incarnation in ((7, INCARNATION), (0, INCARNATION), (1, b"j" * 16)):
+        with pytest.raises(RemoteProtocolError):
+            replica.joined(Joined(3, incarnation, position, 9, None))
+
+
+def test_the_own_change_gives_what_it_gave_where_it_landed(log: Log, replica: Replica) -> None:
+    replica.expect(SESSION, 7)
+    replica.receive(log.entry([8, 0, 0, "n", 5], seq=6))
+    replica.receive(log.entry([8, 0, 0, "n", 5], seq=7))
+    replica.receive(log.entry([8, 0, 0, "n", 5], seq=8))
+    assert replica.own(2).results == [10]
+    with pytest.raises(ProtocolError, match="did not send"):
+        replica.own(2)
+
+
+def test_a_server_that_skips_the_own_entry_is_caught(log: Log, replica: Replica) -> None:
+    replica.expect(SESSION, 7)
+    replica.receive(log.entry(put("a", 1), seq=7))
+    with pytest.raises(ProtocolError, match="stands at 2"):
+        replica.own(2)
+
+
+@pytest.mark.parametrize("where", ["marked by the tree", "between tree and chain"])
+def test_doubt_is_noticed_and_reset_begins_anew(where: str, log: Log, replica: Replica) -> None:
+    entries = [log.entry(put("a", 1)), log.entry(put("b", 2))]
+    replica.receive(entries[0])
+    if where == "marked by the tree":
+        replica.tree.interrupted = True
+    else:
+        replica.tree.position = 5
+    assert replica.suspect
+    replica.reset()
+    assert not replica.suspect
+    assert replica.resume() is None
+    replica.joined(Joined(2, INCARNATION, 0, 2, None))
+    for entry in entries:
+        replica.receive(entry)
+    assert replica.resume() == Resume(INCARNATION, 2, log.chain)
+
+
+def test_a_reset_before_any_join_is_the_empty_beginning() -> None:
+    replica = Replica("g", Tree(UMap[str, object]()))
+    replica.reset()
+    assert replica.resume() is None
+
+
+# ---------------------------------------------------------------- feeds
+
+
+def test_a_feed_tells_each_change_once_also_across_a_replay(log: Log, replica: Replica) -> None:
+    feed = Feed(0)
+    replica.feeds.append(feed)
+    entries = [log.entry(put("a", 1)), log.entry(put("a", 2), put("b", 3)), log.entry(put("a", 1))]
+    replica.receive(entries[0])
+    replica.receive(entries[1])
+    first = feed.take()
+    assert first is not None
+    assert first[:3] == (1, 1000, "ada")
+    assert first[3:] == (replica.tree.root, "put", "a", ABSENT, 1)
+    replica.reset()
+    replica.joined(Joined(2, INCARNATION, 0, 3, None))
+    for entry in entries:
+        replica.receive(entry)
+    found = []
+    while (change := feed.take()) is not None:
+        found.append((change.position, change.key, change.old, change.new))
+    assert found == [(2, "a", 1, 2), (2, "b", ABSENT, 3), (3, "a", 2, 1)]
+
+
+def test_a_feed_that_nobody_reads_ends_in_an_error_behind_what_it_kept(
+    log: Log, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WATCH_CHANGES_MAX", 2)
+    feed = Feed(0)
+    replica.feeds.append(feed)
+    replica.receive(log.entry(put("a", 1), put("b", 1), put("c", 1)))  # one change is never split
+    for key in "xyz":
+        replica.receive(log.entry(put(key, 1)))
+    assert [feed.take() is not None for _ in range(3)] == [True] * 3
+    with pytest.raises(WatchOverflowError):
+        feed.take()
+
+
+def test_a_change_without_effects_is_told_to_nobody(log: Log, replica: Replica) -> None:
+    feed = Feed(0)
+    replica.feeds.append(feed)
+    replica.receive(log.entry([2, 0, 0, "missing"]))
+    assert feed.take() is None
+    assert replica.position == 1
+
+
+# ---------------------------------------------------------------- conflicts
+
+
+@pytest.mark.parametrize(
+    ("between", "last", "conflict"),
+    [
+        ([APPEND, 1, 1, 9], 2, False),
+        ([SPLICE, 1, 1, 3, 0, 9], 2, False),
+        ([SPLICE, 1, 1, 2, 1, 9], 2, True),
+        ([SPLICE, 1, 1, 0, 0, 9], 2, True),
+        ([REVERSE, 1, 1], 2, True),
+        ([APPEND, 1, 1, 9], None, True),
+        (put("other", 1), None, False),
+        (put("v", 1), 0, True),
+        ([2, 0, 0, "missing"], None, False),
+    ],
+)
+def test_only_what_a_strict_change_relies_on_conflicts(
+    between: list[object], last: int | None, conflict: bool, log: Log, replica: Replica
+) -> None:
+    replica.receive(log.entry(put("v", [33, 1, 2, 3, 4])))
+    replica.note_effects()
+    replica.receive(log.entry(between))
+    assert replica.conflicts_with(Strict((1, 1), last)) is conflict
+    replica.stop_noting_effects()
+    replica.note_effects()
+    assert not replica.conflicts_with(Strict((0, 0), None))
+
+
+def test_a_change_of_a_maps_key_conflicts_with_what_relies_on_the_map(
+    log: Log, replica: Replica
+) -> None:
+    replica.note_effects()
+    replica.receive(log.entry(put("v", 1)))
+    assert replica.conflicts_with(Strict((0, 0), 3))
+
+
+def test_what_relies_on_everything_always_conflicts(replica: Replica) -> None:
+    replica.note_effects()
+    assert replica.conflicts_with(Strict(None, None))
