@@ -1,0 +1,124 @@
+"""The records and the bare node class that the modules of ucore share.
+
+Rules
+-----
+- A *node* is a container inside a structure: the root or a nested one.  Its id is the pair
+  (position of the change that made it, ordinal inside that change); the root is ``(0, 0)``.
+- A node's content is changed by ``Tree.apply`` alone, and by nothing else in this package.
+- A removed node keeps its content, its id and its tree: it can be read, and an update that
+  brings its id back (undo, replay) fills the same object again, so that handles live on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from .tree import Tree
+    from .types import Spec
+    from .updatable import Update
+
+NodeId = tuple[int, int]
+ROOT_ID: Final[NodeId] = (0, 0)
+
+
+class _Absent:
+    """The type of ``ABSENT``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+    def __reduce__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = _Absent()
+"""Stands where there is no value, since None is one."""
+
+
+class Node:
+    """What every container is: its place in a tree, and how its content is reached.
+
+    The slots are declared by the concrete classes, because Python cannot lay out two bases
+    that both have slots (``dict`` counts as one).
+    """
+
+    __slots__ = ()
+    _kind_: ClassVar[str]
+    _arity_: ClassVar[int]
+
+    _tree: Tree | None
+    _id: NodeId
+    _spec: Spec
+    _count: int  # what len() must be, unless somebody went past the overrides
+    _depth: int  # the root's is 1
+
+    def _raw(self) -> dict[object, object] | list[object]:
+        """The object to which the builtin's own methods are applied."""
+        raise NotImplementedError
+
+    def _elements(self) -> Iterable[object]:
+        """The values in it, nested nodes among them."""
+        raise NotImplementedError
+
+
+SLOTS = ("__weakref__", "_count", "_depth", "_id", "_spec", "_tree")
+
+CONTAINERS: Final[dict[str, type[Node]]] = {}
+"""kind -> the class that nested containers of this kind get; filled by the container modules."""
+
+
+class OpFailure(NamedTuple):
+    """Operation number *index* failed with *error*, and the whole update changed nothing."""
+
+    index: int
+    error: Exception
+
+
+class Applied(NamedTuple):
+    """What applying an update gave: one result for each operation, unless one failed."""
+
+    results: list[object]
+    failure: OpFailure | None
+    inverse: Update | None
+
+
+class Effect(NamedTuple):
+    """One elementary change.
+
+    *kind* is ``"put"`` or ``"delete"`` (maps; *old* or *new* is ``ABSENT`` where there was or is
+    nothing), ``"set"``, ``"insert"`` or ``"remove"`` (vecs and stacks; *key* is the index at that
+    moment) or ``"reorder"`` (*key* 0, *old* and *new* None).  Containers are plain copies.
+    """
+
+    node: Node
+    kind: str
+    key: object
+    old: object
+    new: object
+
+
+class Strict(NamedTuple):
+    """Why a submission depends on what its author has seen.
+
+    The elements of the node up to index *last* must be as seen; *last* None: the whole node;
+    *node_id* None: everything, so that it is never sent a second time.
+    """
+
+    node_id: NodeId | None
+    last: int | None
+
+
+class Owner(Protocol):
+    """Who brings a tree's updates into an order (``score``); a value alone has none."""
+
+    def enter(self) -> None:
+        """Called first by every mutator: check the thread, rebuild what was interrupted."""
+        ...
+
+    def submit(self, update: Update, strict: Strict | None) -> Applied:
+        """Order *update*, apply it, and return what ``Tree.apply`` gave; None: an intent."""
+        ...

@@ -1,0 +1,162 @@
+"""How the operations on maps apply and how they are inverted.
+
+Each function changes one node and is atomic: what can fail is looked at before anything is
+changed.  ``change.undo``, when there is one, gets the plain operations that take it back.  The
+builtin's own methods are called on the node (``dict.pop(node, key)``), past the overrides.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from . import codes
+from .base import ABSENT, Effect, Node
+from .change import Change, Failed, Literal, builtin, snapshot, stored_key
+from .primitives import encode_key
+
+Raw = dict[object, object]
+_get = dict.get
+_set = dict.__setitem__
+
+
+def _undo_put(change: Change, node: Node, key: object, old: object) -> None:
+    """Record what takes back that *key* gets another value than *old*."""
+    assert change.undo is not None
+    if old is ABSENT:
+        change.undo.append([codes.DISCARD, *node._id, encode_key(key)])
+    else:
+        change.undo.append([codes.PUT, *node._id, encode_key(key), snapshot(old)])
+
+
+def _replace(
+    change: Change, node: Node, raw: Raw, key: object, value: object, old: object
+) -> object:
+    """Put *value* (a literal becomes a node) in *old*'s place; returns what is stored."""
+    was = builtin(old) if change.effects is not None else None
+    if isinstance(old, Node):
+        change.detach(old)
+    if type(value) is Literal:
+        value = change.build(value, node)
+    _set(raw, key, value)
+    if change.effects is not None:
+        change.effects.append(Effect(node, "put", key, was, builtin(value)))
+    return value
+
+
+def put(change: Change, node: Node, raw: Raw, key: object, value: object) -> None:
+    old = _get(raw, key, ABSENT)
+    if change.undo is not None:
+        _undo_put(change, node, key, old)
+    _replace(change, node, raw, key, value, old)
+
+
+def set_default(change: Change, node: Node, raw: Raw, key: object, value: object) -> object:
+    """Result: what is stored under *key* afterwards, live."""
+    old = _get(raw, key, ABSENT)
+    if old is not ABSENT:
+        return old
+    if change.undo is not None:
+        _undo_put(change, node, key, ABSENT)
+    return _replace(change, node, raw, key, value, ABSENT)
+
+
+def put_many(change: Change, node: Node, raw: Raw, content: Raw) -> None:
+    if change.plain and not raw:
+        # A bulk load: nothing to replace, and nobody who wants to hear of each.
+        dict.update(raw, content)
+        for key, value in content.items():
+            if type(value) is Literal:
+                _set(raw, key, change.build(value, node))
+        return
+    if change.undo is not None:
+        _undo_put_many(change, node, raw, content)
+    for key, value in content.items():
+        _replace(change, node, raw, key, value, _get(raw, key, ABSENT))
+
+
+def _undo_put_many(change: Change, node: Node, raw: Raw, content: Raw) -> None:
+    assert change.undo is not None
+    added: list[object] = []
+    replaced: list[object] = []
+    for key in content:
+        old = _get(raw, key, ABSENT)
+        if old is ABSENT:
+            added.append(encode_key(key))
+        else:
+            replaced += (encode_key(key), snapshot(old))
+    if added:
+        change.undo.append([codes.DISCARD_MANY, *node._id, *added])
+    if replaced:
+        change.undo.append([codes.PUT_MANY, *node._id, *replaced])
+
+
+def _remove(change: Change, node: Node, raw: Raw, key: object) -> object:
+    """Take *key*, which is there, out; returns its value as a plain builtin."""
+    if change.undo is not None:
+        _undo_put(change, node, stored_key(raw, key), raw[key])
+    old = dict.pop(raw, key)
+    if isinstance(old, Node):
+        change.detach(old)
+        old = builtin(old)
+    if change.effects is not None:
+        change.effects.append(Effect(node, "delete", key, builtin(old), ABSENT))
+    return old
+
+
+def delete(change: Change, node: Node, raw: Raw, key: object) -> object:
+    """Result: the removed value.  KeyError when there is none."""
+    if key not in raw:
+        raise Failed(KeyError(key))
+    return _remove(change, node, raw, key)
+
+
+def discard(change: Change, node: Node, raw: Raw, key: object) -> tuple[bool, object]:
+    """Result: (was it there, the removed value or None)."""
+    if key not in raw:
+        return False, None
+    return True, _remove(change, node, raw, key)
+
+
+def discard_many(change: Change, node: Node, raw: Raw, *keys: object) -> None:
+    for key in keys:
+        if key in raw:
+            _remove(change, node, raw, key)
+
+
+def pop_item(change: Change, node: Node, raw: Raw) -> tuple[object, object]:
+    """Result: the last (key, value).  KeyError when the map is empty."""
+    if not raw:
+        raise Failed(KeyError("popitem(): dictionary is empty"))
+    key = next(reversed(raw))
+    return key, _remove(change, node, raw, key)
+
+
+def clear(change: Change, node: Node, raw: Raw) -> None:
+    if change.undo is not None and raw:
+        content: list[object] = []
+        for key, value in raw.items():
+            content += (encode_key(key), snapshot(value))
+        change.undo.append([codes.PUT_MANY, *node._id, *content])
+    if change.effects is not None:
+        change.effects += [
+            Effect(node, "delete", key, builtin(value), ABSENT) for key, value in raw.items()
+        ]
+    for value in raw.values():
+        if isinstance(value, Node):
+            change.detach(value)
+    dict.clear(raw)
+
+
+def increment(change: Change, node: Node, raw: Raw, key: object, by: int | float) -> object:
+    """Result: the new value; a missing key counts from 0."""
+    old = _get(raw, key, ABSENT)
+    base = 0 if old is ABSENT else old
+    if type(base) not in (int, float):
+        raise Failed(TypeError(f"increment needs an int or a float, {key!r} holds {base!r}"))
+    try:
+        new = cast("int | float", base) + by
+    except OverflowError as error:
+        raise Failed(OverflowError(str(error))) from None
+    if change.undo is not None:
+        _undo_put(change, node, key, old)
+    return _replace(change, node, raw, key, new, old)

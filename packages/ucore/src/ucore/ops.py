@@ -1,0 +1,287 @@
+"""The table of operations, and the reader that checks an update's text against it.
+
+An operation is ``[code, pos, ord, *arguments]``.  ``read`` turns a whole list of them into
+steps, with every value decoded, or raises and nothing has happened: an update from elsewhere is
+looked at completely before it is applied.  Ordinals of new containers are counted here, over the
+text: from 1, in the order in which literals stand there, outer before inner, used or not.
+
+Adding an operation: its number in ``codes.py``, how it applies and is inverted in ``map_ops.py``
+or ``vec_ops.py``, a row in ``OPERATIONS``, the mutator, the recorder, ``docs/operations.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, cast
+
+from . import codes, map_ops, vec_ops
+from .base import ROOT_ID, NodeId
+from .change import Change, Failed, Literal
+from .errors import MalformedUpdateError, SkeletonError
+from .primitives import DEPTH_MAX, INT_MAX, decode, decode_key
+from .types import decode_skeleton, merge_skeletons
+
+KINDS: Final = {
+    codes.MAP_LITERAL: "map",
+    codes.VEC_LITERAL: "vec",
+    codes.STACK_LITERAL: "stack",
+    codes.MAP_NODE: "map",
+    codes.VEC_NODE: "vec",
+    codes.STACK_NODE: "stack",
+}
+_QUICK: Final = frozenset({float, bool, bytes, type(None)})
+
+
+class Step(NamedTuple):
+    """One operation, ready to run.
+
+    *ids* are those that the text gives to nodes; *depth* the levels of containers it brings.
+    """
+
+    run: Callable[..., object]
+    kinds: tuple[str, ...]
+    target: NodeId
+    arguments: tuple[Any, ...]
+    ids: tuple[NodeId, ...]
+    depth: int
+
+
+class Reader:
+    """Reads plain forms; raises ``MalformedUpdateError`` or ``UnknownTypeError``, nothing else."""
+
+    def __init__(self) -> None:
+        self.ordinal = 0
+        self.ids: list[NodeId] = []
+        self.depth = 0
+
+    def value(self, plain: object, level: int = 1) -> object:
+        """A native as it is, a leaf decoded, a container as a ``Literal``."""
+        kind = type(plain)
+        if kind in _QUICK:
+            return plain
+        if kind is list:
+            form = cast("list[Any]", plain)
+            if form and type(form[0]) is int and form[0] in KINDS:
+                return self._literal(form, level)
+        return decode(plain)
+
+    def values(self, plains: list[object], level: int = 1) -> list[object]:
+        value = self.value
+        return [value(plain, level) for plain in plains]
+
+    def pairs(self, flat: list[object], level: int = 1) -> dict[object, object]:
+        """``k, v, k, v`` as a dict; a key that occurs twice is malformed."""
+        if len(flat) % 2:
+            raise MalformedUpdateError("a map's content must be keys and values in turn")
+        keys = [key if type(key) is str and key.isascii() else decode_key(key) for key in flat[::2]]
+        content = dict(zip(keys, self.values(flat[1::2], level), strict=True))
+        if len(content) != len(keys):
+            raise MalformedUpdateError("a key occurs twice")
+        return content
+
+    def _literal(self, form: list[Any], level: int) -> Literal:
+        if level > DEPTH_MAX:
+            raise MalformedUpdateError(f"containers nested more than {DEPTH_MAX} deep")
+        code = form[0]
+        if code < codes.MAP_NODE:
+            self.ordinal += 1
+            literal = Literal(KINDS[code], self.ordinal)
+            items = form[1:]
+        else:
+            literal = Literal(KINDS[code], self.node_id(form))
+            self.ids.append(cast("NodeId", literal.ident))
+            items = form[3:]
+        if level > self.depth:
+            self.depth = level
+        if literal.kind == "map":
+            literal.content = self.pairs(items, level + 1)
+            literal.nested = Literal in set(map(type, literal.content.values()))
+        else:
+            literal.content = self.values(items, level + 1)
+            literal.nested = Literal in set(map(type, literal.content))
+        return literal
+
+    def node_id(self, form: list[Any]) -> NodeId:
+        """The id at places 1 and 2 of *form*."""
+        if len(form) < 3 or not (is_count(form[1]) and is_count(form[2])):
+            raise MalformedUpdateError(f"no node id in {form[:3]!r}")
+        return (form[1], form[2])
+
+
+def is_count(plain: object) -> bool:
+    """Whether it is an int from 0 up that fits in 64 bits."""
+    return type(plain) is int and 0 <= plain <= INT_MAX
+
+
+# ---------------------------------------------------------------- arguments
+
+Arguments = tuple[Any, ...]
+
+
+def _nothing(reader: Reader, plain: list[Any]) -> Arguments:
+    _expect(plain, 0)
+    return ()
+
+
+def _key(reader: Reader, plain: list[Any]) -> Arguments:
+    _expect(plain, 1)
+    return (decode_key(plain[0]),)
+
+
+def _key_value(reader: Reader, plain: list[Any]) -> Arguments:
+    _expect(plain, 2)
+    return (decode_key(plain[0]), reader.value(plain[1]))
+
+
+def _key_number(reader: Reader, plain: list[Any]) -> Arguments:
+    key, by = _key_value(reader, plain)
+    if type(by) not in (int, float):
+        raise MalformedUpdateError(f"an increment by {by!r}")
+    return key, by
+
+
+def _content(reader: Reader, plain: list[Any]) -> Arguments:
+    return (reader.pairs(plain),)
+
+
+def _keys(reader: Reader, plain: list[Any]) -> Arguments:
+    return tuple(map(decode_key, plain))
+
+
+def _value(reader: Reader, plain: list[Any]) -> Arguments:
+    _expect(plain, 1)
+    return (reader.value(plain[0]),)
+
+
+def _values(reader: Reader, plain: list[Any]) -> Arguments:
+    return tuple(reader.values(plain))
+
+
+def _splice(reader: Reader, plain: list[Any]) -> Arguments:
+    if len(plain) < 2 or not (is_count(plain[0]) and is_count(plain[1])):
+        raise MalformedUpdateError("a splice needs a start and a count")
+    return (plain[0], plain[1], *reader.values(plain[2:]))
+
+
+def _stride(reader: Reader, plain: list[Any]) -> Arguments:
+    if len(plain) < 3 or not (is_count(plain[0]) and is_count(plain[1])) or plain[1] < 1:
+        raise MalformedUpdateError("a stride needs a start, a step of 1 or more, and elements")
+    return (plain[0], plain[1], *reader.values(plain[2:]))
+
+
+def _stride_count(reader: Reader, plain: list[Any]) -> Arguments:
+    _expect(plain, 3)
+    if not all(map(is_count, plain)) or plain[1] < 1 or plain[2] < 1:
+        raise MalformedUpdateError("a stride needs a start, a step and a count of 1 or more")
+    return tuple(plain)
+
+
+def _order(reader: Reader, plain: list[Any]) -> Arguments:
+    if not all(map(is_count, plain)) or sorted(plain) != list(range(len(plain))):
+        raise MalformedUpdateError("an order must name each index once")
+    return tuple(plain)
+
+
+def _skeleton(reader: Reader, plain: list[Any]) -> Arguments:
+    _expect(plain, 1)
+    return (decode_skeleton(plain[0]),)
+
+
+def _expect(plain: list[Any], count: int) -> None:
+    if len(plain) != count:
+        raise MalformedUpdateError(f"an operation has {len(plain)} arguments instead of {count}")
+
+
+# ---------------------------------------------------------------- the table
+
+
+def _declare(change: Change, node: object, raw: object, skeleton: object) -> None:
+    tree = change.tree
+    try:
+        tree.skeleton = merge_skeletons(tree.skeleton, skeleton)
+    except SkeletonError as error:
+        raise Failed(error) from None
+
+
+def _clear(change: Change, node: Any, raw: Any) -> None:
+    (map_ops if isinstance(raw, dict) else vec_ops).clear(change, node, raw)
+
+
+class Operation(NamedTuple):
+    """One row: what it is for, how its arguments are read, how it applies."""
+
+    name: str
+    kinds: tuple[str, ...]
+    read: Callable[[Reader, list[Any]], Arguments]
+    run: Callable[..., object]
+
+
+_ANY = ("map", "vec", "stack")
+_MAP = ("map",)
+_VEC = ("vec",)
+_LISTS = ("vec", "stack")
+
+OPERATIONS: Final[dict[int, Operation]] = {
+    codes.DECLARE: Operation("DECLARE", _ANY, _skeleton, _declare),
+    codes.PUT: Operation("PUT", _MAP, _key_value, map_ops.put),
+    codes.DELETE: Operation("DELETE", _MAP, _key, map_ops.delete),
+    codes.DISCARD: Operation("DISCARD", _MAP, _key, map_ops.discard),
+    codes.POP_ITEM: Operation("POP_ITEM", _MAP, _nothing, map_ops.pop_item),
+    codes.SET_DEFAULT: Operation("SET_DEFAULT", _MAP, _key_value, map_ops.set_default),
+    codes.PUT_MANY: Operation("PUT_MANY", _MAP, _content, map_ops.put_many),
+    codes.CLEAR: Operation("CLEAR", _ANY, _nothing, _clear),
+    codes.INCREMENT: Operation("INCREMENT", _MAP, _key_number, map_ops.increment),
+    codes.DISCARD_MANY: Operation("DISCARD_MANY", _MAP, _keys, map_ops.discard_many),
+    codes.APPEND: Operation("APPEND", _LISTS, _value, vec_ops.append),
+    codes.EXTEND: Operation("EXTEND", _LISTS, _values, vec_ops.extend),
+    codes.POP: Operation("POP", _LISTS, _nothing, vec_ops.pop),
+    codes.SPLICE: Operation("SPLICE", _LISTS, _splice, vec_ops.splice),
+    codes.STRIDE_SET: Operation("STRIDE_SET", _VEC, _stride, vec_ops.stride_set),
+    codes.STRIDE_DELETE: Operation("STRIDE_DELETE", _VEC, _stride_count, vec_ops.stride_delete),
+    codes.STRIDE_INSERT: Operation("STRIDE_INSERT", _VEC, _stride, vec_ops.stride_insert),
+    codes.PERMUTE: Operation("PERMUTE", _VEC, _order, vec_ops.permute),
+    codes.REVERSE: Operation("REVERSE", _VEC, _nothing, vec_ops.reverse),
+}
+
+
+def read(ops: list[Any]) -> list[Step]:
+    """The steps of an update's text; raises ``CannotApplyError``'s kinds."""
+    reader = Reader()
+    steps = []
+    for op in ops:
+        if type(op) is not list or not op or type(op[0]) is not int or op[0] not in OPERATIONS:
+            raise MalformedUpdateError(f"no operation: {op!r:.80}")
+        _, kinds, read_arguments, run, *_ = operation = OPERATIONS[op[0]]
+        reader.depth = 0
+        if op[0] == codes.DECLARE:
+            target, plain = ROOT_ID, op[1:]
+        else:
+            target, plain = reader.node_id(op), op[3:]
+            if target[0] and not target[1]:
+                raise MalformedUpdateError(f"no node id: {list(target)}")
+        try:
+            arguments = read_arguments(reader, plain)
+        except MalformedUpdateError as error:
+            raise MalformedUpdateError(f"{operation.name}: {error}") from error
+        ids = tuple(reader.ids)
+        if ids:
+            reader.ids = []
+            if len(set(ids)) != len(ids) or not all(p and n for p, n in ids):
+                raise MalformedUpdateError(f"{operation.name}: a node id occurs twice or is none")
+        steps.append(Step(run, kinds, target, arguments, ids, reader.depth))
+    return steps
+
+
+def read_dump(root: object, skeleton: object, position: int) -> Literal:
+    """The content of a dump; raises as ``read`` does."""
+    reader = Reader()
+    _skeleton(reader, [skeleton])
+    literal = reader.value(root)
+    if type(literal) is not Literal or literal.ident != ROOT_ID or reader.ordinal:
+        raise MalformedUpdateError(
+            "a dump's root is a container with the id (0, 0), as all in it have ids"
+        )
+    inner = reader.ids[1:]
+    if len(set(inner)) != len(inner) or not all(0 < p <= position and n for p, n in inner):
+        raise MalformedUpdateError("a dump's node ids must be distinct and not lie in the future")
+    return literal

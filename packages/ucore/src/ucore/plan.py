@@ -1,0 +1,233 @@
+"""From what a caller says to the text of one operation: checks, normalised indices, plain forms.
+
+Pure functions, shared by the containers' mutators and by the recorders of batches.  They raise
+what the builtin would raise, or why a value cannot be stored, before anything has changed.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from . import codes
+from .primitives import Plain, encode, encode_key
+from .registry import short
+from .types import Spec
+
+INTENT: Final = -1
+
+
+class Plan(NamedTuple):
+    """An operation without its node id.
+
+    *last* is the last index whose element (and those before it) must be as the caller sees it,
+    None for the whole node, or ``INTENT``.
+    """
+
+    code: int
+    arguments: list[Any]
+    last: int | None = INTENT
+
+
+# ---------------------------------------------------------------- values
+
+
+def plain_key(spec: Spec, key: object) -> Plain:
+    plain = encode_key(key)
+    if type(key) not in spec.key.exact:
+        spec.key.check(key, f"<key {short(key)}>")
+    return plain
+
+
+def plain_value(spec: Spec, value: object, place: object) -> Plain:
+    """*place* is the key or index that an error shall name."""
+    try:
+        plain = encode(value)
+        spec.value.check(value)
+        return plain
+    except TypeError:
+        pass
+    # Only now is the place put into words: that costs more than the whole check.
+    path = f"[{short(place)}]"
+    encode(value, path)
+    spec.value.check(value, path)
+    raise AssertionError(f"{path} was refused once and accepted once")
+
+
+def plain_values(spec: Spec, values: Iterable[object], start: int = 0) -> list[Plain]:
+    return [plain_value(spec, value, index) for index, value in enumerate(values, start)]
+
+
+# ---------------------------------------------------------------- maps
+
+
+def put(spec: Spec, key: object, value: object) -> Plan:
+    return Plan(codes.PUT, [plain_key(spec, key), plain_value(spec, value, key)])
+
+
+def put_many(spec: Spec, content: dict[Any, Any]) -> Plan | None:
+    """None when there is nothing to put."""
+    if len(content) == 1:
+        return put(spec, *next(iter(content.items())))
+    arguments: list[Plain] = []
+    for key, value in content.items():
+        arguments += (plain_key(spec, key), plain_value(spec, value, key))
+    return Plan(codes.PUT_MANY, arguments) if arguments else None
+
+
+def delete(key: object) -> Plan:
+    return Plan(codes.DELETE, [_lookup_key(key)])
+
+
+def discard(key: object) -> Plan:
+    return Plan(codes.DISCARD, [_lookup_key(key)])
+
+
+def _lookup_key(key: object) -> Plain:
+    """The declared type of the keys is no matter: what is not there is not there."""
+    return encode_key(key)
+
+
+def set_default(spec: Spec, key: object, value: object) -> Plan:
+    return put(spec, key, value)._replace(code=codes.SET_DEFAULT)
+
+
+def increment(spec: Spec, key: object, by: object) -> Plan:
+    if type(by) not in (int, float):
+        raise TypeError(f"increment by an int or a float, not by {short(by)}")
+    return put(spec, key, by)._replace(code=codes.INCREMENT)
+
+
+# ---------------------------------------------------------------- vecs
+
+
+def _index(index: Any) -> int:
+    try:
+        return operator.index(index)
+    except TypeError:
+        name = type(index).__name__
+        raise TypeError(f"list indices must be integers or slices, not {name}") from None
+
+
+def position(index: Any, length: int, message: str) -> int:
+    """*index* from the front; IndexError with *message* when there is no such element."""
+    at = _index(index)
+    if at < 0:
+        at += length
+    if not 0 <= at < length:
+        raise IndexError(message)
+    return at
+
+
+def append(spec: Spec, value: object, length: int) -> Plan:
+    return Plan(codes.APPEND, [plain_value(spec, value, length)])
+
+
+def extend(spec: Spec, values: Iterable[object], length: int) -> Plan | None:
+    plains = plain_values(spec, values, length)
+    if len(plains) == 1:
+        return Plan(codes.APPEND, plains)
+    return Plan(codes.EXTEND, plains) if plains else None
+
+
+def insert(spec: Spec, index: Any, value: object, length: int) -> Plan:
+    at = operator.index(index)
+    at = max(0, at + length) if at < 0 else min(at, length)
+    # At 0 it is at 0 wherever it lands.
+    return Plan(codes.SPLICE, [at, 0, plain_value(spec, value, at)], at or INTENT)
+
+
+def pop(index: Any, length: int) -> Plan:
+    at = operator.index(index)
+    if at == -1:
+        return Plan(codes.POP, [])
+    if not length:
+        raise IndexError("pop from empty list")
+    at = position(at, length, "pop index out of range")
+    return Plan(codes.SPLICE, [at, 1], at)
+
+
+def remove(items: list[Any], value: object) -> Plan:
+    try:
+        at = list.index(items, value)
+    except ValueError:
+        raise ValueError("list.remove(x): x not in list") from None
+    return Plan(codes.SPLICE, [at, 1], at)
+
+
+def set_item(spec: Spec, index: Any, value: Any, length: int) -> Plan | None:
+    """``v[index] = value``; None when it changes nothing."""
+    if isinstance(index, slice):
+        return _set_slice(spec, index, value, length)
+    at = position(index, length, "list assignment index out of range")
+    return Plan(codes.STRIDE_SET, [at, 1, plain_value(spec, value, at)], at)
+
+
+def _set_slice(spec: Spec, where: slice, values: Any, length: int) -> Plan | None:
+    start, stop, step = where.indices(length)
+    try:
+        values = list(values)
+    except TypeError:
+        kind = (
+            "can only assign an iterable" if step == 1 else "must assign iterable to extended slice"
+        )
+        raise TypeError(kind) from None
+    if step == 1:
+        count = max(0, stop - start)
+        if not count and not values:
+            return None
+        arguments = [start, count, *plain_values(spec, values, start)]
+        return Plan(codes.SPLICE, arguments, max(start, stop - 1))
+    places = range(start, stop, step)
+    if len(values) != len(places):
+        raise ValueError(
+            f"attempt to assign sequence of size {len(values)} to extended slice of size {len(places)}"
+        )
+    if not values:
+        return None
+    if step < 0:
+        places, values = places[::-1], values[::-1]
+    plains = [plain_value(spec, value, at) for at, value in zip(places, values, strict=True)]
+    return Plan(codes.STRIDE_SET, [places[0], places.step, *plains], places[-1])
+
+
+def delete_item(index: Any, length: int) -> Plan | None:
+    """``del v[index]``; None when it changes nothing."""
+    if not isinstance(index, slice):
+        at = position(index, length, "list assignment index out of range")
+        return Plan(codes.SPLICE, [at, 1], at)
+    places = range(*index.indices(length))
+    if not places:
+        return None
+    if places.step < 0:
+        places = places[::-1]
+    if places.step == 1:
+        return Plan(codes.SPLICE, [places[0], len(places)], places[-1])
+    return Plan(codes.STRIDE_DELETE, [places[0], places.step, len(places)], places[-1])
+
+
+def repeat(spec: Spec, items: list[Any], times: Any) -> Plan | None:
+    """``v *= times``; None when it changes nothing."""
+    try:
+        times = operator.index(times)
+    except TypeError:
+        name = type(times).__name__
+        raise TypeError(f"can't multiply sequence by non-int of type '{name}'") from None
+    if times == 1 or not items:
+        return None
+    if times <= 0:
+        return Plan(codes.SPLICE, [0, len(items)], None)
+    plains = plain_values(spec, items)
+    return Plan(codes.EXTEND, plains * (times - 1), None)
+
+
+def sort(items: list[Any], key: Any, reverse: Any) -> Plan | None:
+    """A sort ships the order that it found: comparing runs here alone."""
+    keys = items if key is None else [key(item) for item in items]
+    order = sorted(range(len(keys)), key=keys.__getitem__, reverse=reverse)
+    return Plan(codes.PERMUTE, order, None) if len(order) > 1 else None
+
+
+def reverse(length: int) -> Plan | None:
+    return Plan(codes.REVERSE, [], None) if length > 1 else None

@@ -1,0 +1,412 @@
+"""Batches: several changes recorded first, and applied as one.
+
+``with m.batch() as b:`` gives a recorder that has the mutators of *m*'s kind and returns nothing
+from them; ``b.results`` tells afterwards what each gave.  ``b[k]`` is a recorder for the container
+at ``k``: one of the view's, or one that the batch has put there.
+
+How a batch names its own containers: by the ordinals that the reader of the update will count, so
+the recorder counts them in the same order.  What it knows about keys and indices is the view's
+content with the batch's own changes on it; an operation that names an index makes the whole batch
+strict, so what it knows is then what is true where the batch lands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Final, Generic, Self, SupportsIndex, TypeVar, cast
+
+from . import codes, plan
+from .base import Node, NodeId, Strict
+from .plan import INTENT, Plan
+from .registry import container_kind
+from .tree import Tree
+from .types import Spec
+from .updatable import Update
+
+K = TypeVar("K")
+V = TypeVar("V")
+T = TypeVar("T")
+
+_GONE: Final = object()
+
+
+class _Made:
+    """A container that the batch itself makes: which one, and what the batch puts into it."""
+
+    __slots__ = ("content", "kind", "ordinal", "spec")
+
+    def __init__(self, kind: str, ordinal: int, spec: Spec) -> None:
+        self.kind = kind
+        self.ordinal = ordinal
+        self.spec = spec
+        self.content: dict[Any, Any] | list[Any] = {} if kind == "map" else []
+
+
+class _Log:
+    """What one batch has recorded, shared by its recorders."""
+
+    def __init__(self, root: Any, tree: Tree) -> None:
+        self.root = root
+        self.tree = tree
+        self.ops: list[list[Any]] = []
+        self.finish: list[Callable[[Any], Any]] = []
+        self.strict = False
+        self.ordinal = 0
+        self.over = False
+        self.results: list[Any] | None = None
+        self.recorders: dict[NodeId, Recorder] = {}
+
+    def add(self, target: NodeId, planned: Plan, finish: Callable[[Any], Any] | None) -> None:
+        if self.over:
+            raise RuntimeError("the batch is over; begin another")
+        self.ops.append([planned.code, *target, *planned.arguments])
+        self.finish.append(finish or _as_it_is)
+        self.strict = self.strict or planned.last != INTENT
+
+    def made(self, value: Any, spec: Spec) -> Any:
+        """What stands in the recorder's picture for *value*: a ``_Made``, or itself.
+
+        Counts as the update's reader does: outer before inner, in the order of the text.
+        """
+        kind = container_kind(type(value))
+        if kind is None:
+            return value
+        self.ordinal += 1
+        made = _Made(kind, self.ordinal, spec.child(kind))
+        if kind == "map":
+            made.content = {k: self.made(v, made.spec.value) for k, v in dict.items(value)}
+        else:
+            items = value._items if kind == "stack" else list.__iter__(value)
+            made.content = [self.made(v, made.spec.value) for v in items]
+        return made
+
+    def recorder(self, entry: Any) -> Recorder:
+        """The recorder of a nested container; TypeError for a leaf."""
+        if isinstance(entry, Node):
+            target, kind, spec, content = entry._id, entry._kind_, entry._spec, entry._raw()
+        elif isinstance(entry, _Made):
+            target, kind, spec, content = (0, entry.ordinal), entry.kind, entry.spec, entry.content
+        else:
+            raise TypeError(
+                f"a batch records changes and does not read; {entry!r:.40} is in the structure itself"
+            )
+        if target not in self.recorders:
+            self.recorders[target] = _RECORDERS[kind](self, target, spec, content)
+        return self.recorders[target]
+
+
+def _as_it_is(result: Any) -> Any:
+    return result
+
+
+def _first(result: Any) -> Any:
+    return result[0]
+
+
+class Recorder:
+    """Records the changes of one container in a batch."""
+
+    __slots__ = ("_log", "_spec", "_target")
+
+    def __init__(self, log: _Log, target: NodeId, spec: Spec, content: Any) -> None:
+        self._log = log
+        self._target = target
+        self._spec = spec
+        self._look_at(content)
+
+    def _look_at(self, content: Any) -> None:
+        raise NotImplementedError
+
+    def _add(self, planned: Plan, finish: Callable[[Any], Any] | None = None) -> None:
+        self._log.add(self._target, planned, finish)
+
+    @property
+    def results(self) -> list[Any]:
+        """After the block: what each operation gave, in order; containers as plain builtins."""
+        if self._log.results is None:
+            raise RuntimeError("the results are there when the batch has been applied")
+        return self._log.results
+
+
+class MapRecorder(Recorder, Generic[K, V]):
+    """A map's mutators, recorded; ``b[k]`` is the recorder of the container at *k*."""
+
+    __slots__ = ("_base", "_over")
+
+    def _look_at(self, content: dict[Any, Any]) -> None:
+        self._base = content
+        self._over: dict[Any, Any] = {}
+
+    def _entry(self, key: Any) -> Any:
+        found = self._over.get(key, self)
+        return self._base.get(key, _GONE) if found is self else found
+
+    def __getitem__(self, key: K) -> V:
+        entry = self._entry(key)
+        if entry is _GONE:
+            raise KeyError(key)
+        return cast("V", self._log.recorder(entry))
+
+    def __setitem__(self, key: K, value: V) -> None:
+        if isinstance(value, Recorder):
+            if self[key] is value:
+                return  # Python does this after every b[k] += [x]
+            raise TypeError("a recorder cannot be stored; store a dict or a list")
+        self._add(plan.put(self._spec, key, value))
+        self._over[key] = self._log.made(value, self._spec.value)
+
+    def __delitem__(self, key: K) -> None:
+        self.pop(key)
+
+    def pop(self, key: K, *default: Any) -> None:
+        """As ``dict.pop``; the value is among ``results``."""
+        if not default:
+            self._add(plan.delete(key))
+        else:
+            [instead] = default
+            self._add(plan.discard(key), lambda result: result[1] if result[0] else instead)
+        self._over[key] = _GONE
+
+    def discard(self, key: K) -> None:
+        self._add(plan.discard(key), _first)
+        self._over[key] = _GONE
+
+    def popitem(self) -> None:
+        """The last item where the batch lands; ``results`` tells which."""
+        self._add(Plan(codes.POP_ITEM, []))
+
+    def clear(self) -> None:
+        self._add(Plan(codes.CLEAR, []))
+        self._base, self._over = {}, {}
+
+    def setdefault(self, key: K, default: V = None) -> None:  # type: ignore[assignment]
+        """As ``dict.setdefault``; ``b[key]`` is then the recorder of the container there."""
+        self._add(plan.set_default(self._spec, key, default))
+        made = self._log.made(default, self._spec.value)
+        if self._entry(key) is _GONE:
+            self._over[key] = made
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        content: dict[Any, Any] = dict(*args, **kwargs)
+        planned = plan.put_many(self._spec, content)
+        if planned is not None:
+            self._add(planned)
+            for key, value in content.items():
+                self._over[key] = self._log.made(value, self._spec.value)
+
+    def __ior__(self, other: Any) -> Self:
+        self.update(other)
+        return self
+
+    def increment(self, key: K, by: int | float = 1) -> None:
+        self._add(plan.increment(self._spec, key, by))
+        self._over[key] = by
+
+
+class _ListRecorder(Recorder, Generic[T]):
+    """What a vec's and a stack's recorder share: the picture of the elements."""
+
+    __slots__ = ("_base", "_items", "_whole")
+
+    def _look_at(self, content: list[Any]) -> None:
+        self._base = content
+        # The elements as the batch leaves them; a copy only once that is needed.  Until then
+        # it holds what was appended.
+        self._items: list[Any] = []
+        self._whole = False
+
+    def _length(self) -> int:
+        return len(self._items) + (0 if self._whole else len(self._base))
+
+    def _picture(self) -> list[Any]:
+        if not self._whole:
+            self._items = [*list.__iter__(self._base), *self._items]
+            self._whole = True
+        return self._items
+
+    def _push(self, value: Any) -> None:
+        self._add(plan.append(self._spec, value, self._length()))
+        self._items.append(self._log.made(value, self._spec.value))
+
+    def extend(self, values: Iterable[T]) -> None:
+        content = list(values)
+        planned = plan.extend(self._spec, content, self._length())
+        if planned is not None:
+            self._add(planned)
+            self._items += [self._log.made(value, self._spec.value) for value in content]
+
+    def _pop_last(self) -> None:
+        self._add(Plan(codes.POP, []))
+        if self._items or self._picture():
+            self._items.pop()
+
+    def clear(self) -> None:
+        self._add(Plan(codes.CLEAR, []))
+        self._items, self._whole = [], True
+
+
+class VecRecorder(_ListRecorder[T]):
+    """A list's mutators, recorded; ``b[i]`` is the recorder of the container at *i*."""
+
+    __slots__ = ()
+
+    def append(self, value: T) -> None:
+        self._push(value)
+
+    def __iadd__(self, values: Iterable[T]) -> Self:
+        self.extend(values)
+        return self
+
+    def __getitem__(self, index: SupportsIndex) -> T:
+        length = self._length()
+        at = plan.position(index, length, "list index out of range")
+        if self._whole or at < len(self._base):
+            entry = (self._items if self._whole else self._base)[at]
+        else:
+            entry = self._items[at - len(self._base)]
+        return cast("T", self._log.recorder(entry))
+
+    def insert(self, index: SupportsIndex, value: T) -> None:
+        planned = plan.insert(self._spec, index, value, self._length())
+        self._add(planned)
+        self._picture().insert(planned.arguments[0], self._log.made(value, self._spec.value))
+
+    def pop(self, index: SupportsIndex = -1) -> None:
+        """As ``list.pop``; the value is among ``results``."""
+        planned = plan.pop(index, self._length())
+        if planned.code == codes.POP:
+            self._pop_last()
+            return
+        self._add(planned, _first)
+        del self._picture()[planned.arguments[0]]
+
+    def remove(self, value: T) -> None:
+        """The first element equal to *value*, a leaf, in the view with the batch's changes."""
+        planned = plan.remove(self._picture(), value)
+        self._add(planned)
+        del self._picture()[planned.arguments[0]]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(value, Recorder):
+            if self[index] is value:
+                return  # Python does this after every b[i] += [x]
+            raise TypeError("a recorder cannot be stored; store a dict or a list")
+        if isinstance(index, slice) and isinstance(value, Iterable):
+            value = list(value)
+        planned = plan.set_item(self._spec, index, value, self._length())
+        if planned is None:
+            return
+        self._add(planned)
+        if not isinstance(index, slice):
+            self._picture()[index] = self._log.made(value, self._spec.value)
+            return
+        # Containers are counted in the order of the text, which a negative step turns round.
+        turned = planned.code == codes.STRIDE_SET and (index.step or 1) < 0
+        values = value[::-1] if turned else value
+        made = [self._log.made(item, self._spec.value) for item in values]
+        self._picture()[index] = made[::-1] if turned else made
+
+    def __delitem__(self, index: SupportsIndex | slice) -> None:
+        planned = plan.delete_item(index, self._length())
+        if planned is not None:
+            self._add(planned)
+            del self._picture()[index]
+
+    def __imul__(self, times: SupportsIndex) -> Self:
+        items = self._leaves("repeat")
+        planned = plan.repeat(self._spec, items, times)
+        if planned is not None:
+            self._add(planned)
+            items *= times.__index__()
+        return self
+
+    def reverse(self) -> None:
+        planned = plan.reverse(self._length())
+        if planned is not None:
+            self._add(planned)
+            self._picture().reverse()
+
+    def sort(self, *, key: Callable[[T], Any] | None = None, reverse: bool = False) -> None:
+        items = self._leaves("sort")
+        planned = plan.sort(items, key, reverse)
+        if planned is not None:
+            self._add(planned)
+            items[:] = [items[i] for i in planned.arguments]
+
+    def _leaves(self, what: str) -> list[Any]:
+        """The elements, which must not be containers: what is in these is not known here."""
+        items = self._picture()
+        if any(isinstance(item, _Made | Node) for item in items):
+            raise TypeError(f"a batch cannot {what} a list of containers; do it outside the batch")
+        return items
+
+
+class StackRecorder(_ListRecorder[T]):
+    """A stack's mutators, recorded."""
+
+    __slots__ = ()
+
+    def push(self, value: T) -> None:
+        self._push(value)
+
+    def pop(self) -> None:
+        """The top where the batch lands; the value is among ``results``."""
+        self._pop_last()
+
+
+_RECORDERS: Final[dict[str, type[Recorder]]] = {
+    "map": MapRecorder,
+    "vec": VecRecorder,
+    "stack": StackRecorder,
+}
+
+R = TypeVar("R", bound=Recorder)
+
+
+class Batch(Generic[R]):
+    """The context manager that ``batch()`` returns.
+
+    When the block ends, what was recorded is applied as one update: all of it or nothing.  An
+    operation that fails raises its error, which then has the attribute ``operation``, its index.
+    Nothing is applied when the block raises.
+    """
+
+    __slots__ = ("_log", "_node")
+
+    def __init__(self, node: Any, recorder: type[R]) -> None:  # noqa: ARG002
+        self._node = node
+        self._log: _Log | None = None
+
+    def __enter__(self) -> R:
+        if self._log is not None:
+            raise RuntimeError("a batch is used once; call batch() again")
+        tree = self._node._begin()
+        self._log = _Log(self._node, tree)
+        return cast("R", self._log.recorder(self._node))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        log = self._log
+        assert log is not None
+        log.over = True
+        if kind is not None:
+            return
+        if not log.ops:
+            log.results = []
+            return
+        tree = self._node._begin()
+        strict = Strict(None, None) if log.strict else None
+        applied = tree.submit(Update(log.ops), strict)
+        if applied.failure is not None:
+            index, failure = applied.failure
+            failure.operation = index  # type: ignore[attr-defined]
+            failure.add_note(f"operation {index} of the batch failed, so nothing was changed")
+            raise failure
+        log.results = [
+            finish(result) for finish, result in zip(log.finish, applied.results, strict=True)
+        ]

@@ -1,0 +1,120 @@
+"""``UMap``: a dict whose every change is an update."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, overload
+
+from . import plan
+from .base import ABSENT, CONTAINERS, SLOTS, Node
+from .node import Container
+from .recorder import Batch, MapRecorder
+from .types import alias
+
+K = TypeVar("K")
+V = TypeVar("V")
+D = TypeVar("D")
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsKeysAndGetItem
+
+
+class UMap(Container, dict[K, V]):
+    """A dict that is a series of updates: ``UMap({...})``, ``UMap[str, int](a=1)``.
+
+    Reading is dict's own.  Every mutator checks its arguments, makes one small ``Update`` and
+    applies it.  A dict or list that is stored is copied, as a UMap or UVec.
+    """
+
+    __slots__ = SLOTS
+    _kind_: ClassVar[str] = "map"
+    _arity_: ClassVar[int] = 2
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, params):
+            return alias(cls, params)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        content = dict(*args, **kwargs)
+        tree = self._attach(None)
+        self._do(tree, plan.put_many(self._spec, content))
+
+    @classmethod
+    def fromkeys(cls, iterable: Iterable[Any], value: Any = None, /) -> Any:
+        """A new map with these keys, each with a copy of *value*."""
+        return cls(dict.fromkeys(iterable, value))
+
+    def _raw(self) -> dict[object, object]:
+        return cast("dict[object, object]", self)
+
+    def _elements(self) -> Iterable[object]:
+        return self.values()
+
+    # ------------------------------------------------------------ mutators
+
+    def __setitem__(self, key: K, value: V) -> None:
+        tree = self._begin()
+        if isinstance(value, Node) and self.get(key) is value:
+            return  # Python does this after every m[k] += [x]
+        self._do(tree, plan.put(self._spec, key, value))
+
+    def __delitem__(self, key: K) -> None:
+        self._do(self._begin(), plan.delete(key))
+
+    @overload
+    def pop(self, key: K, /) -> V: ...
+    @overload
+    def pop(self, key: K, default: V, /) -> V: ...
+    @overload
+    def pop(self, key: K, default: D, /) -> V | D: ...
+    def pop(self, key: K, default: Any = ABSENT, /) -> Any:
+        """Remove *key* and return its value as a plain builtin; KeyError, or *default*."""
+        tree = self._begin()
+        if default is ABSENT:
+            return self._do(tree, plan.delete(key))
+        found, value = self._do(tree, plan.discard(key))
+        return value if found else default
+
+    def popitem(self) -> tuple[K, V]:
+        """Remove and return the last (key, value); KeyError when empty."""
+        return cast("tuple[K, V]", self._do(self._begin(), plan.Plan(plan.codes.POP_ITEM, [])))
+
+    def discard(self, key: K) -> bool:
+        """Remove *key* if it is there; whether it was."""
+        found, _ = self._do(self._begin(), plan.discard(key))
+        return cast("bool", found)
+
+    def setdefault(self, key: K, default: V = None, /) -> V:  # type: ignore[assignment]
+        """The value of *key*, which is *default* if there was none: a container comes live."""
+        return cast("V", self._do(self._begin(), plan.set_default(self._spec, key, default)))
+
+    @overload  # type: ignore[override]
+    def update(self, other: SupportsKeysAndGetItem[K, V], /, **kwargs: V) -> None: ...
+    @overload
+    def update(self, other: Iterable[tuple[K, V]], /, **kwargs: V) -> None: ...
+    @overload
+    def update(self, **kwargs: V) -> None: ...
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """As ``dict.update``, in one update: all or nothing."""
+        tree = self._begin()
+        self._do(tree, plan.put_many(self._spec, dict(*args, **kwargs)))
+
+    def __ior__(self, other: Any) -> Self:
+        self.update(other)
+        return self
+
+    def increment(self, key: K, by: int | float = 1) -> V:
+        """Add *by* to the number at *key*, a missing one counting from 0; the new value."""
+        return cast("V", self._do(self._begin(), plan.increment(self._spec, key, by)))
+
+    def batch(self) -> Batch[MapRecorder[K, V]]:
+        """``with m.batch() as b:`` records changes on *b* and applies them as one at the end."""
+        return Batch(self, MapRecorder)
+
+    if TYPE_CHECKING:
+
+        def copy(self) -> dict[K, V]: ...
+
+
+CONTAINERS["map"] = UMap

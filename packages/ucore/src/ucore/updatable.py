@@ -1,0 +1,105 @@
+"""``Update``, one atomic change as data, and ``Updatable``, the trait of what it applies to.
+
+An update is kept as its plain form, which is what gets sent, stored and compared; the decoded
+steps are made from it once.  So the author of a change applies the very text that everybody else
+applies.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+
+from .codes import OPS_VERSION
+from .errors import MalformedUpdateError, UpgradeNeededError
+from .ops import Step, read
+from .primitives import Plain
+
+
+class Update:
+    """An atomic change: a few operations that take effect together or not at all.
+
+    ``ops`` is their plain form; do not change it.  Equal updates have equal plain forms.
+    """
+
+    __slots__ = ("_steps", "ops", "version")
+
+    ops: list[Any]
+    version: int
+
+    def __init__(self, ops: list[Any]) -> None:
+        self.ops = ops
+        self.version = OPS_VERSION
+        self._steps: list[Step] | None = None
+
+    @property
+    def steps(self) -> list[Step]:
+        """The operations decoded.  Raises what ``from_plain`` raises."""
+        if self._steps is None:
+            self._steps = read(self.ops)
+        return self._steps
+
+    def to_plain(self) -> list[Plain]:
+        """``[version, op, op, ...]``, made of plain forms, ready for any encoding."""
+        return [self.version, *self.ops]
+
+    @classmethod
+    def from_plain(cls, plain: object) -> Update:
+        """The update with this plain form, all of it checked and decoded.
+
+        Raises UpgradeNeededError for a version this ucore does not know, UnknownTypeError for a
+        type number that is not registered, MalformedUpdateError for anything else.
+        """
+        if type(plain) is not list or not plain or type(plain[0]) is not int:
+            raise MalformedUpdateError(f"not the plain form of an update: {plain!r:.80}")
+        if plain[0] != OPS_VERSION:
+            raise UpgradeNeededError(plain[0])
+        update = cls(plain[1:])
+        update._steps = read(update.ops)
+        return update
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Update):
+            return NotImplemented
+        return repr(self.to_plain()) == repr(other.to_plain())
+
+    def __hash__(self) -> int:
+        return hash(repr(self.ops))
+
+    def __repr__(self) -> str:
+        return f"Update({self.ops!r})"
+
+
+U = TypeVar("U")
+
+
+@runtime_checkable
+class Updatable(Protocol[U]):
+    """A value that is a series of atomic changes, of type *U*, to an initial state.
+
+    The laws, which ``ucore.conformance.check_updatable`` checks on any class that has these
+    methods:
+
+    1. *State is a fold.*  Applying the updates that a value went through, in order, to another
+       value with the same beginning gives an equal value.
+    2. *Applying is deterministic.*  Two equal values to which the same update is applied are
+       equal afterwards, to the last dumped bit; nothing but the value and the update decides.
+    3. ``load(dump(x)) == x``, and so are their dumps; neither shares anything mutable.
+    4. *Small changes are small.*  An update's size depends on what is changed, not on
+       the size or the depth of what it is changed in.
+    5. *An inverse takes it back.*  ``apply`` returns an update that restores ``==``, and is no
+       larger than what was added and removed.
+    6. *All or nothing.*  An ``apply`` that raises has changed nothing.
+    """
+
+    def apply(self, update: U, /) -> U:
+        """Change this value by *update*; returns the inverse."""
+        ...
+
+    def dump(self) -> Plain:
+        """Everything that ``load`` needs, as a plain form."""
+        ...
+
+    @classmethod
+    def load(cls, plain: Any, /) -> Self:
+        """A value equal to the one that was dumped."""
+        ...

@@ -1,0 +1,103 @@
+"""``UStack``: a stack whose every change is an update."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+from . import plan
+from .base import CONTAINERS, SLOTS
+from .node import Container
+from .recorder import Batch, StackRecorder
+from .types import alias
+
+T = TypeVar("T")
+
+
+class UStack(Container, Collection[T]):
+    """A stack that is a series of updates: ``UStack([...])`` pushes one after the other.
+
+    Iterating and ``in`` go from the top.  ``copy()`` gives the list from the bottom to the top.
+    Two stacks are equal when they hold equal elements in the same order.
+    """
+
+    __slots__ = (*SLOTS, "_items")
+    _kind_: ClassVar[str] = "stack"
+    _arity_: ClassVar[int] = 1
+    _items: list[T]  # bottom to top
+
+    __hash__ = None  # type: ignore[assignment]
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, params):
+            return alias(cls, params)
+
+    def __new__(cls, *_arguments: Any, **_options: Any) -> UStack[T]:
+        self = super().__new__(cls)
+        self._items = []
+        return self
+
+    def __init__(self, iterable: Iterable[T] = (), /) -> None:
+        content = list(iterable)
+        tree = self._attach(None)
+        self._do(tree, plan.extend(self._spec, content, 0))
+
+    def _raw(self) -> list[object]:
+        return cast("list[object]", self._items)
+
+    def _elements(self) -> Iterable[object]:
+        return self._items
+
+    # ------------------------------------------------------------ reading
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[T]:
+        """From the top."""
+        return reversed(self._items)
+
+    def __contains__(self, value: object) -> bool:
+        return value in self._items
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, UStack):
+            return NotImplemented
+        return self._items == other._items
+
+    def __repr__(self) -> str:
+        return f"UStack({self._items!r})"
+
+    def peek(self) -> T:
+        """The element that ``pop`` would remove; IndexError when the stack is empty."""
+        if not self._items:
+            raise IndexError("peek at empty stack")
+        return self._items[-1]
+
+    # ------------------------------------------------------------ mutators
+
+    def push(self, value: T, /) -> None:
+        """Put *value* on top."""
+        tree = self._begin()
+        self._do(tree, plan.append(self._spec, value, len(self)))
+
+    def extend(self, values: Iterable[T], /) -> None:
+        """Push one after the other, in one update; the last is on top."""
+        tree = self._begin()
+        self._do(tree, plan.extend(self._spec, list(values), len(self)))
+
+    def pop(self) -> T:
+        """Remove the top and return it, as a plain builtin; IndexError when empty."""
+        return cast("T", self._do(self._begin(), plan.Plan(plan.codes.POP, [])))
+
+    def batch(self) -> Batch[StackRecorder[T]]:
+        """``with s.batch() as b:`` records changes on *b* and applies them as one at the end."""
+        return Batch(self, StackRecorder)
+
+    if TYPE_CHECKING:
+
+        def copy(self) -> list[T]: ...
+
+
+CONTAINERS["stack"] = UStack

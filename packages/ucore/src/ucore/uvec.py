@@ -1,0 +1,115 @@
+"""``UVec``: a list whose every change is an update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Self, SupportsIndex, TypeVar, cast, overload
+
+from . import plan
+from .base import CONTAINERS, SLOTS, Node
+from .node import Container
+from .recorder import Batch, VecRecorder
+from .types import alias
+
+T = TypeVar("T")
+
+
+class UVec(Container, list[T]):
+    """A list that is a series of updates: ``UVec([...])``, ``UVec[int](range(3))``.
+
+    Reading is list's own.  Every mutator checks its arguments, makes one small ``Update`` and
+    applies it.  A dict or list that is stored is copied, as a UMap or UVec.
+    """
+
+    __slots__ = SLOTS
+    _kind_: ClassVar[str] = "vec"
+    _arity_: ClassVar[int] = 1
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, params):
+            return alias(cls, params)
+
+    def __init__(self, iterable: Iterable[T] = (), /) -> None:
+        content = list(iterable)
+        tree = self._attach(None)
+        self._do(tree, plan.extend(self._spec, content, 0))
+
+    def _raw(self) -> list[object]:
+        return cast("list[object]", self)
+
+    def _elements(self) -> Iterable[object]:
+        return self
+
+    # ------------------------------------------------------------ mutators
+
+    def append(self, value: T, /) -> None:
+        tree = self._begin()
+        self._do(tree, plan.append(self._spec, value, len(self)))
+
+    def extend(self, values: Iterable[T], /) -> None:
+        tree = self._begin()
+        self._do(tree, plan.extend(self._spec, list(values), len(self)))
+
+    def __iadd__(self, values: Iterable[T], /) -> Self:  # type: ignore[override,misc]
+        self.extend(values)
+        return self
+
+    def insert(self, index: SupportsIndex, value: T, /) -> None:
+        tree = self._begin()
+        self._do(tree, plan.insert(self._spec, index, value, len(self)))
+
+    def pop(self, index: SupportsIndex = -1, /) -> T:
+        """Remove and return an element, as a plain builtin; IndexError when it is not there."""
+        tree = self._begin()
+        planned = plan.pop(index, len(self))
+        result = self._do(tree, planned)
+        return cast("T", result if planned.code == plan.codes.POP else result[0])
+
+    def remove(self, value: T, /) -> None:
+        tree = self._begin()
+        self._do(tree, plan.remove(cast("list[Any]", self), value))
+
+    @overload
+    def __setitem__(self, index: SupportsIndex, value: T, /) -> None: ...
+    @overload
+    def __setitem__(self, index: slice, value: Iterable[T], /) -> None: ...
+    def __setitem__(self, index: Any, value: Any, /) -> None:
+        tree = self._begin()
+        if isinstance(value, Node) and not isinstance(index, slice):
+            at = plan.position(index, len(self), "list assignment index out of range")
+            if self[at] is value:
+                return  # Python does this after every v[i] += [x]
+        self._do(tree, plan.set_item(self._spec, index, value, len(self)))
+
+    def __delitem__(self, index: SupportsIndex | slice, /) -> None:
+        tree = self._begin()
+        self._do(tree, plan.delete_item(index, len(self)))
+
+    def __imul__(self, times: SupportsIndex, /) -> Self:
+        tree = self._begin()
+        self._do(tree, plan.repeat(self._spec, cast("list[Any]", self), times))
+        return self
+
+    def reverse(self) -> None:
+        self._do(self._begin(), plan.reverse(len(self)))
+
+    def sort(self, *, key: Callable[[T], Any] | None = None, reverse: bool = False) -> None:  # type: ignore[override]
+        """As ``list.sort``; *key* and comparisons run here, and the order found is what is sent."""
+        tree = self._begin()
+        position = tree.position
+        planned = plan.sort(cast("list[Any]", self), key, reverse)
+        if tree.position != position:
+            raise ValueError("list modified during sort")
+        self._do(tree, planned)
+
+    def batch(self) -> Batch[VecRecorder[T]]:
+        """``with v.batch() as b:`` records changes on *b* and applies them as one at the end."""
+        return Batch(self, VecRecorder)
+
+    if TYPE_CHECKING:
+
+        def copy(self) -> list[T]: ...
+
+
+CONTAINERS["vec"] = UVec
