@@ -1,0 +1,71 @@
+"""A cursor: where one channel stands in its group's log, and how far it may go.
+
+A subscriber is a place in the log, not a queue: catching up and following are the same, and a slow
+reader costs no memory.  Entries are sent while ``position <= grant`` (a reply waits there) or while
+there is credit; a reply goes out as soon as the cursor stands at or behind what the reply *needs*.
+So a reply is always behind the entries it depends on, and never behind another group's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..wire.messages import Message
+
+if TYPE_CHECKING:
+    from .group import Group
+    from .peer import Peer
+
+
+class Due(NamedTuple):
+    """A reply in line: it goes out when everything up to position *needs* has gone."""
+
+    message: Message
+    needs: int
+
+
+class Cursor:
+    """One open channel.  *position*: the last entry that was handed out."""
+
+    __slots__ = (
+        "channel", "credit", "grant", "group", "line", "peer", "position", "reading", "slice",
+    )  # fmt: skip
+
+    def __init__(self, peer: Peer, channel: int, group: Group, position: int) -> None:
+        self.peer = peer
+        self.channel = channel
+        self.group = group
+        self.position = position
+        self.grant = position
+        self.credit = 0
+        self.line: deque[Due] = deque()
+        self.reading = False  # a slice has been asked for
+        self.slice: tuple[list[int], list[bytes]] | None = None  # what was read for it
+
+    def wants(self) -> bool:
+        """There are durable entries that may be sent."""
+        limit = self.group.durable_head if self.credit > 0 else self.grant
+        return limit > self.position
+
+    def reply_is_due(self) -> bool:
+        return bool(self.line) and self.line[0].needs <= self.position
+
+    def take(
+        self, positions: list[int], encoded: list[bytes], start: int, bytes_max: int
+    ) -> list[bytes]:
+        """Move over the entries from index *start* on: as many as are allowed and fit, and at
+        least one if one is allowed."""
+        taken: list[bytes] = []
+        for index in range(start, len(positions)):
+            size = len(encoded[index])
+            if taken and size > bytes_max:
+                break
+            if positions[index] > self.grant:
+                if self.credit <= 0:
+                    break
+                self.credit -= size
+            taken.append(encoded[index])
+            bytes_max -= size
+            self.position = positions[index]
+        return taken

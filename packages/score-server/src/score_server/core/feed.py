@@ -1,0 +1,127 @@
+"""Feeding cursors: from memory where it reaches, from the store where it does not.
+
+Output is pulled.  ``stir`` finds out whether a cursor has something to send; if its next entry is not in
+memory it asks the store for a slice, once for all cursors that stand at the same place.  ``serve``
+hands out what there is.
+
+Bounds: each group's recent entries (``group.py``); those of all groups together, the longest unchanged
+go first; and the slices that lagging cursors hold.  A slice that had to go is read again.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from ..wire.messages import Entries, Message
+from .cursor import Cursor
+from .events import ReadSlice
+from .group import Group
+
+SLICE_BYTES_MAX = 256 * 1024
+RECENT_BYTES_TOTAL_MAX = 64 * 1024 * 1024
+SLICES_TOTAL_MAX = 128  # 32 MiB of slices
+# One Entries message is at most this long (or one entry), well inside a frame.
+ENTRIES_BYTES_MAX = 1024 * 1024
+REPLY_BYTES = 32  # what a reply counts for in the output's budget
+
+
+class Feed:
+    """The entries that cursors are fed with.  ``reads``: what is to be asked of the store."""
+
+    def __init__(self) -> None:
+        self.reads: list[ReadSlice] = []
+        self._waiting: dict[tuple[str, int], list[Cursor]] = {}
+        self._holders: dict[Cursor, None] = {}  # cursors with a slice, the oldest first
+        self._cached: dict[
+            Group, int
+        ] = {}  # groups with recent entries, the longest unchanged first
+        self._cached_bytes = 0
+
+    # ------------------------------------------------------------ memory
+
+    def note_published(self, group: Group) -> None:
+        """*group* has new recent entries: keep the sum of all groups' bounded."""
+        self._cached_bytes += group.recent.size - self._cached.pop(group, 0)
+        self._cached[group] = group.recent.size
+        while self._cached_bytes > RECENT_BYTES_TOTAL_MAX:
+            oldest, size = next(iter(self._cached.items()))
+            del self._cached[oldest]
+            self._cached_bytes -= size
+            oldest.recent = type(oldest.recent)(oldest.durable_head)
+
+    def forget(self, cursor: Cursor) -> None:
+        """*cursor* is closed."""
+        cursor.slice = None
+        self._holders.pop(cursor, None)
+
+    def slice_read(
+        self, group: Group, after: int, entries: list[tuple[int, bytes, bytes]]
+    ) -> list[Cursor]:
+        """Hand a slice to those who wait for it and are still there; returns them."""
+        waiting = self._waiting.pop((group.name, after), [])
+        waiting = [cursor for cursor in waiting if cursor in group.cursors]
+        part = ([position for position, _, _ in entries], [encoded for _, encoded, _ in entries])
+        for cursor in waiting:
+            cursor.reading = False
+            cursor.slice = part
+            self._holders[cursor] = None
+        while len(self._holders) > SLICES_TOTAL_MAX:
+            self.forget(next(iter(self._holders)))
+        return waiting
+
+    def drop(self, group: Group) -> None:
+        """*group* cannot be read: nobody waits for it any more."""
+        for key in [key for key in self._waiting if key[0] == group.name]:
+            del self._waiting[key]
+
+    # ------------------------------------------------------------ output
+
+    def stir(self, cursor: Cursor) -> bool:
+        """Whether *cursor* has something to send now; if not, see to it that it will."""
+        if cursor.reply_is_due():
+            return True
+        if not cursor.wants():
+            return False
+        if self._source(cursor) is not None:
+            return True
+        if not cursor.reading:
+            cursor.reading = True
+            waiting = self._waiting.setdefault((cursor.group.name, cursor.position), [])
+            if not waiting:
+                read = ReadSlice(cursor.group.name, cursor.position, SLICE_BYTES_MAX)
+                self.reads.append(read)
+            waiting.append(cursor)
+        return False
+
+    def serve(self, cursor: Cursor, bytes_max: int, out: list[Message]) -> int:
+        """Move what *cursor* has, entries before the replies that need them, to *out* until
+        *bytes_max* are used up; returns the rest."""
+        while bytes_max > 0:
+            if cursor.reply_is_due():
+                out.append(cursor.line.popleft().message)
+                cursor.peer.lined -= 1
+                bytes_max -= REPLY_BYTES
+                continue
+            source = self._source(cursor) if cursor.wants() else None
+            if source is None:
+                break
+            taken = cursor.take(*source, min(bytes_max, ENTRIES_BYTES_MAX))
+            out.append(Entries(cursor.channel, taken))
+            bytes_max -= sum(map(len, taken))
+        return bytes_max
+
+    def _source(self, cursor: Cursor) -> tuple[list[int], list[bytes], int] | None:
+        """Lists of positions and entries, and where in them *cursor* goes on; None: read first."""
+        recent = cursor.group.recent
+        start = recent.start(cursor.position)
+        if start is not None:
+            if cursor.slice is not None:
+                self.forget(cursor)
+            return recent.positions, recent.encoded, start
+        if cursor.slice is not None:
+            positions, encoded = cursor.slice
+            start = bisect_right(positions, cursor.position)
+            if start < len(positions):
+                return positions, encoded, start
+            self.forget(cursor)
+        return None

@@ -1,0 +1,51 @@
+"""A connection as the core sees it: what it may still be sent, and what it has to wait for."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ..wire.messages import Join, Message
+from .cursor import Cursor
+from .session import Session
+
+# Answers that one connection may leave unread before it is no longer read from; and the bytes of
+# its submissions that wait for the disk.  Generous for pipelining, small against 4,096 connections.
+ANSWERS_MAX = 1024
+HELD_BYTES_MAX = 8 * 1024 * 1024
+
+
+class Peer:
+    """One connection.  ``Core`` owns it; nothing here knows of other connections."""
+
+    __slots__ = (
+        "closing", "control", "cursors", "farewell", "greeted", "held", "held_bytes", "joining",
+        "label", "lined", "number", "ready", "session", "since_ms", "stalled",
+    )  # fmt: skip
+
+    def __init__(self, number: int, now_ms: int) -> None:
+        self.number = number
+        self.since_ms = now_ms
+        self.greeted = False
+        self.closing = False  # whatever it still says does not count
+        self.label = ""
+        self.session: Session | None = None
+        self.control: deque[Message] = deque()  # to be sent at once, whatever the channels do
+        self.farewell: Message | None = None  # after everything else that can be sent
+        self.cursors: dict[int, Cursor] = {}
+        self.ready: dict[int, Cursor] = {}  # channels with something to send, in turn
+        self.joining: set[int] = set()  # channels whose chain is being looked up
+        self.stalled: deque[Message] = deque()  # said since; order is kept by waiting
+        self.held = 0  # answers that wait for a commit
+        self.held_bytes = 0
+        self.lined = 0  # answers in the cursors' lines
+
+    def has_output(self) -> bool:
+        return bool(self.control or self.ready or self.farewell)
+
+    def answers(self) -> int:
+        """Answers owed, wherever they wait, and requests not looked at yet."""
+        return self.held + self.lined + len(self.control) + len(self.stalled)
+
+    def must_wait(self, message: Message) -> bool:
+        """Whether *message* has to wait until the joins before it are decided."""
+        return bool(self.joining) and (bool(self.stalled) or not isinstance(message, Join))

@@ -1,0 +1,368 @@
+"""The one place where order and durability are decided.
+
+A submission goes through these steps, and nothing goes round them:
+
+1. its name is looked up: a known one gets its first answer again;
+2. its conditions are judged, against what is *assigned*;
+3. it is assigned the next position, and joins the *open* batch;
+4. the open batch is sealed and given to the store when the one before it is decided: what arrived
+   while one commit ran is the next commit, so no timer is needed;
+5. when the store says durable, and only then, its entries are published and its answers released.
+
+Each batch has a number.  What is judged against something not yet durable carries that thing's
+number, and every answer, refusals and repeats included, is held until the batch of its number is
+decided.  So nobody ever learns of anything that a crash could take back.
+
+When a commit fails cleanly (disk full), everything since is taken back, newest first: the open
+batch, then the one that failed.  All answers held in them become ``STORE_FULL``, also refusals, for
+they were judged against heads that are no more.  Positions are not used again.
+
+Other ways.  Judging against the durable head would need no rollback, but then a strict author could
+commit once per sync of the disk, and two of them could both be told yes.  Answering refusals at
+once is tempting and wrong: the head that refused may never come to be.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import NamedTuple
+
+from ..stores.base import Commit, NewEntry
+from ..wire.limits import Limits
+from ..wire.messages import (
+    CHANNEL_CLOSED,
+    NOT_FOLLOWING,
+    NOT_HEAD,
+    OUT_OF_ORDER,
+    OUTCOME_EXPIRED,
+    OUTCOME_NO,
+    OUTCOME_TAKEN,
+    OVERLOADED,
+    STORE_FULL,
+    STRICT,
+    TOO_MANY,
+    VOIDED,
+    AskOutcome,
+    Error,
+    Message,
+    Outcome,
+    Refused,
+    SessionOpened,
+    Submit,
+    Taken,
+)
+from .group import Group
+from .session import Record, Refusal, Session
+
+
+class Violation(Exception):
+    """The peer asked for what it must not: its connection ends with this error."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+
+
+class Answer(NamedTuple):
+    """What *connection* is told once its batch is decided: *message*, behind the entries of
+    *channel* up to *needs*; or *instead*, if the batch is rolled back."""
+
+    connection: int
+    channel: int
+    message: Message
+    needs: int
+    instead: Message
+    size: int = 0  # bytes of the submission that the answer stands for
+
+
+class Batch:
+    """What one commit will hold, what waits for it, and how to take it back."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.wanted = False  # somebody waits for it; what merely should be written can wait
+        self.size = 0
+        self.new_groups: list[tuple[str, bytes]] = []
+        self.entries: dict[Group, list[NewEntry]] = {}
+        self.born: list[Session] = []
+        self.outcomes: dict[Session, set[int]] = {}
+        self.undo: list[tuple[Session, int, Record | None]] = []
+        self.refusals: list[tuple[Session, int]] = []
+        self.answers: list[Answer] = []
+        # Filled in when it is sealed:
+        self.rows: list[Session] = []
+        self.dropped: list[tuple[Session, set[int]]] = []
+        self.ended: list[bytes] = []
+
+
+class Sequencer:
+    """Orders submissions and decides when their answers may be given.  See the module."""
+
+    def __init__(self, sessions: dict[bytes, Session], limits: Limits) -> None:
+        self.sessions = sessions
+        self.limits = limits
+        self.durable = 0  # the number of the last batch that is durable
+        self.open = Batch(1)
+        self.in_flight: Batch | None = None
+        self.released: list[Answer] = []  # may be given now; the core empties it
+        self._touched: dict[Session, None] = {}  # rows that differ from the store's
+        self._ended: list[bytes] = []
+
+    # ------------------------------------------------------------ sessions
+
+    def touch(self, session: Session, now_ms: int) -> None:
+        """*session* is in use; written with the next commit."""
+        session.last_used_ms = max(session.last_used_ms, now_ms)
+        self._touched[session] = None
+
+    def settle(self, session: Session, upto: int) -> None:
+        if session.settle(upto, self.limits.pinned_max):
+            self._touched[session] = None
+
+    def give_birth(self, session: Session, connection: int) -> None:
+        """A new session; it is opened when it is durable."""
+        self.sessions[session.id] = session
+        self.open.born.append(session)
+        self._touched[session] = None
+        session.number = self._want()
+        failed = Error(OVERLOADED, 0, "the store is full: no session can be opened; try later")
+        self._hold(
+            session.number, Answer(connection, 0, SessionOpened(session.id), 0, instead=failed)
+        )
+
+    def end(self, session: Session) -> None:
+        """Let *session* go; the store is told with the next commit."""
+        del self.sessions[session.id]
+        self._touched.pop(session, None)
+        self._ended.append(session.id)
+
+    def is_pending(self, session: Session) -> bool:
+        return session.number > self.durable
+
+    # ------------------------------------------------------------ submissions
+
+    def submit(
+        self, connection: int, session: Session, label: str, group: Group | None,
+        message: Submit, now_ms: int,
+    ) -> None:  # fmt: skip
+        """Judge *message* and assign it its place, or refuse it.  *group* is None when the
+        channel has ended with an error.
+
+        Raises:
+            Violation: the author broke a rule or a limit; no place has been assigned.
+        """
+        seq = message.seq
+        follows = session.find(message.follows) if message.follows else None
+        followed = (follows is not None and follows.position > 0) or (
+            0 < message.follows == session.last_taken
+        )
+        self.touch(session, now_ms)
+        self.settle(session, message.settled)
+        if self._repeat(connection, session, group, message):
+            return
+        if seq <= session.settled:
+            raise Violation(OUT_OF_ORDER, f"seq {seq} was declared settled and came again")
+        if group is None:
+            self._refuse(connection, message, Refusal(CHANNEL_CLOSED, 0, "", 0))
+            return
+        if (
+            len(session.outcomes) + len(session.refusals) >= self.limits.unsettled_max
+            and session.unsettled() >= self.limits.unsettled_max
+        ):
+            raise Violation(
+                TOO_MANY,
+                f"{session.unsettled()} submissions are not settled; "
+                f"this server keeps {self.limits.unsettled_max}",
+            )
+        refusal = None
+        if message.follows and not followed:
+            before = session.refusals.get(message.follows)
+            number = before.number if before else follows.number if follows else 0
+            refusal = Refusal(NOT_FOLLOWING, 0, group.name, number)
+        elif message.condition == STRICT and message.seen != group.assigned_head:
+            refusal = Refusal(NOT_HEAD, group.assigned_head, group.name, group.number)
+        if refusal is None:
+            self._append(connection, session, label, group, message, now_ms)
+        else:
+            session.refusals[seq] = refusal
+            self._refuse(connection, message, refusal, session)
+
+    def _repeat(
+        self, connection: int, session: Session, group: Group | None, message: Submit
+    ) -> bool:
+        """Answer a known name as it was answered before; False if the name is new."""
+        record, refusal = session.find(message.seq), session.refusals.get(message.seq)
+        if record is None and refusal is None:
+            return False
+        known = record.group if record else refusal.group if refusal else ""
+        if known and group is not None and known != group.name:
+            raise Violation(
+                OUT_OF_ORDER,
+                f"seq {message.seq} was submitted to group {known!r}, now to {group.name!r}",
+            )
+        if record is None:
+            assert refusal is not None
+            self._refuse(connection, message, refusal)
+        elif record.position:
+            self._take(connection, message, record)
+        else:
+            self._refuse(connection, message, Refusal(VOIDED, 0, "", record.number))
+        return True
+
+    def _append(
+        self, connection: int, session: Session, label: str, group: Group,
+        message: Submit, now_ms: int,
+    ) -> None:  # fmt: skip
+        batch, number = self.open, self._want()
+        if not group.stored and not group.assigned_head:
+            batch.new_groups.append((group.name, group.incarnation))
+        entry = group.append(session.id, message.seq, label, message.payload, now_ms)
+        batch.entries.setdefault(group, []).append(entry)
+        batch.size += len(entry.encoded)
+        group.number = number
+        record = Record(entry.position, group.name, number)
+        self._record(session, message.seq, record)
+        self._take(connection, message, record)
+
+    def _record(self, session: Session, seq: int, record: Record) -> None:
+        """A lasting outcome, durable with the open batch."""
+        self.open.undo.append((session, seq, session.find(seq)))
+        self.open.outcomes.setdefault(session, set()).add(seq)
+        session.put(seq, record)
+        session.number = self.open.number
+        self._touched[session] = None
+
+    def _take(self, connection: int, message: Submit, record: Record) -> None:
+        taken = Taken(message.seq, record.position)
+        full = Refused(message.seq, STORE_FULL, 0)
+        size = len(message.payload)
+        answer = Answer(connection, message.channel, taken, record.position, full, size)
+        self._hold(record.number, answer)
+
+    def _refuse(
+        self, connection: int, message: Submit, refusal: Refusal, session: Session | None = None
+    ) -> None:
+        """Refuse, behind the entries up to the head that refused.  *session*: where the refusal
+        has been noted and must be forgotten if its batch is rolled back."""
+        refused = Refused(message.seq, refusal.reason, refusal.head)
+        full = Refused(message.seq, STORE_FULL, 0)
+        size = len(message.payload)
+        answer = Answer(connection, message.channel, refused, refusal.head, full, size)
+        batch = self._hold(refusal.number, answer)
+        if session is not None and batch is not None:
+            batch.refusals.append((session, message.seq))
+
+    # ------------------------------------------------------------ outcomes
+
+    def ask(self, connection: int, message: AskOutcome) -> None:
+        """Answer what became of a name; a "no" is made final first.
+
+        Raises:
+            Violation: too many noes are promised in that session already.
+        """
+        session, seq = self.sessions.get(message.session), message.seq
+        record = session.find(seq) if session else None
+        if session is None or (record is None and seq <= session.settled):
+            self._tell(connection, message, OUTCOME_EXPIRED, 0, 0)
+            return
+        if record is None:
+            if session.voided() >= self.limits.pinned_max:
+                raise Violation(TOO_MANY, "too many outcomes of this session have been asked for")
+            session.refusals.pop(seq, None)
+            record = Record(0, "", self._want(), pinned=True, pin_number=self.open.number)
+            self._record(session, seq, record)
+        elif not record.pinned:
+            record = record._replace(pinned=True, pin_number=self._want())
+            self._record(session, seq, record)
+        verdict = OUTCOME_TAKEN if record.position else OUTCOME_NO
+        self._tell(connection, message, verdict, record.position, record.pin_number)
+
+    def _tell(
+        self, connection: int, message: AskOutcome, verdict: int, position: int, number: int
+    ) -> None:
+        outcome = Outcome(message.request, verdict, position)
+        failed = Error(OVERLOADED, 0, "the store is full: the outcome cannot be settled; try later")
+        self._hold(number, Answer(connection, 0, outcome, 0, instead=failed))
+
+    # ------------------------------------------------------------ durability
+
+    def _want(self) -> int:
+        self.open.wanted = True
+        return self.open.number
+
+    def _hold(self, number: int, answer: Answer) -> Batch | None:
+        """Release *answer* when batch *number* is durable; returns that batch unless it is."""
+        if number <= self.durable:
+            self.released.append(answer)
+            return None
+        in_flight = self.in_flight
+        batch = in_flight if in_flight and number <= in_flight.number else self.open
+        batch.answers.append(answer)
+        return batch
+
+    def seal(self, *, force: bool = False) -> Commit | None:
+        """The next commit, if none is outstanding and somebody waits for one (or *force* and
+        there is anything to write at all)."""
+        batch = self.open
+        if self.in_flight or not (batch.wanted or (force and (self._touched or self._ended))):
+            return None
+        batch.rows = [s for s in self._touched if self.sessions.get(s.id) is s]
+        batch.ended = self._ended
+        commit = Commit(
+            tuple(batch.new_groups),
+            tuple(chain.from_iterable(batch.entries.values())),
+            tuple(s.change(batch.outcomes.get(s, set())) for s in batch.rows),
+            tuple(batch.ended),
+        )
+        for session in batch.rows:
+            if session.dropped:
+                batch.dropped.append((session, session.dropped))
+                session.dropped = set()
+        self._touched, self._ended = {}, []
+        self.in_flight, self.open = batch, Batch(batch.number + 1)
+        return commit
+
+    def committed(self) -> tuple[list[Group], list[str]]:
+        """The outstanding commit is durable: publish, then release.
+
+        Returns the groups that moved and the names of those that are new in the store.
+        """
+        batch = self.in_flight
+        assert batch is not None, "Committed without an outstanding commit"
+        self.in_flight, self.durable = None, batch.number
+        for group, entries in batch.entries.items():
+            group.publish(entries)
+        self.released += batch.answers
+        return list(batch.entries), [name for name, _ in batch.new_groups]
+
+    def failed(self) -> tuple[list[Group], list[Session]]:
+        """The outstanding commit has not happened: take back everything since, newest first.
+
+        Returns the groups that were rolled back and the sessions that never came to be.
+        """
+        failed = self.in_flight
+        assert failed is not None, "CommitFailed without an outstanding commit"
+        groups: dict[Group, None] = {}
+        unborn: list[Session] = []
+        for batch in (self.open, failed):
+            for session, seq, record in reversed(batch.undo):
+                session.put(seq, record)
+                session.number = 0
+            for session, seq in batch.refusals:
+                session.refusals.pop(seq, None)
+            groups |= dict.fromkeys(batch.entries)
+            unborn += batch.born
+        for group in groups:
+            group.roll_back()
+        self._touched |= dict.fromkeys(failed.rows)
+        for session, dropped in failed.dropped:
+            session.dropped |= dropped
+        self._ended = failed.ended + self._ended
+        for session in unborn:
+            self.sessions.pop(session.id, None)
+            self._touched.pop(session, None)
+        for answer in chain(failed.answers, self.open.answers):
+            self.released.append(answer._replace(message=answer.instead, needs=0))
+        self.in_flight, self.open = None, Batch(self.open.number + 1)
+        return list(groups), unborn

@@ -1,0 +1,131 @@
+"""A session: the names (seqs) of one author's submissions, and what became of each.
+
+Rules
+-----
+- A name has at most one outcome for ever.  It is looked up before anything about a submission is
+  judged, so a submission that is sent again gets its first answer again.
+- What the author has declared settled is forgotten, except what somebody asked for (*pinned*):
+  that stays until the session goes, the oldest first when there are too many.
+- An outcome not yet settled is never dropped for room: exactly once depends on it.
+- Refusals live in memory only.  After a restart a refused submission that is sent again is judged
+  anew, which is as good: it had not taken effect.
+
+``number`` is the commit that makes something durable (``sequencer.py``); 0 is "already is".
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..stores.base import SessionChange, SessionState, StoredOutcome
+
+
+class Record(NamedTuple):
+    """A lasting outcome: taken at *position* in *group*; voided when *position* is 0.
+
+    *number* is the commit of the outcome itself, *pin_number* that of its being pinned: a pin that
+    fails takes back the pin, not the outcome.
+    """
+
+    position: int
+    group: str
+    number: int
+    pinned: bool = False
+    pin_number: int = 0
+
+
+class Refusal(NamedTuple):
+    """A refusal that was, or is about to be, answered."""
+
+    reason: int
+    head: int
+    group: str
+    number: int
+
+
+class Session:
+    """One author's names.  The sequencer changes it; nobody else does."""
+
+    __slots__ = (
+        "connection", "dropped", "id", "label", "last_taken", "last_used_ms", "number", "outcomes",
+        "pinned", "refusals", "settled",
+    )  # fmt: skip
+
+    def __init__(self, id: bytes, label: str, last_used_ms: int, settled: int = 0) -> None:
+        self.id = id
+        self.label = label
+        self.last_used_ms = last_used_ms
+        self.settled = settled
+        self.outcomes: dict[int, Record] = {}  # seq > settled
+        self.pinned: dict[int, Record] = {}  # seq <= settled, oldest pin first
+        self.refusals: dict[int, Refusal] = {}
+        self.dropped: set[int] = set()  # forgotten pins that the store still has
+        self.last_taken = 0  # the highest forgotten seq that was taken
+        self.connection: int | None = None
+        self.number = 0  # the last commit that carries an outcome, or the birth, of this session
+
+    @classmethod
+    def load(cls, state: SessionState) -> Session:
+        """The session as the store has it."""
+        session = cls(state.session, state.label, state.last_used_ms, state.settled)
+        for seq, position, group, pinned in state.outcomes:
+            kept = session.outcomes if seq > state.settled else session.pinned
+            kept[seq] = Record(position, group, 0, pinned)
+        return session
+
+    def find(self, seq: int) -> Record | None:
+        """The lasting outcome of *seq*, durable or on its way."""
+        return self.outcomes.get(seq) or self.pinned.get(seq)
+
+    def put(self, seq: int, record: Record | None) -> None:
+        """Set the outcome of *seq* (None: as if it had never been)."""
+        if seq > self.settled:
+            kept = self.outcomes
+        else:
+            kept = self.pinned
+            if record is not None and not record.pinned:
+                record = None  # settled meanwhile, and nobody asked: forgotten
+        if record is None:
+            kept.pop(seq, None)
+        else:
+            kept[seq] = record
+
+    def settle(self, upto: int, pinned_max: int) -> bool:
+        """The author has every answer up to *upto*: forget them.  True if that was news."""
+        if upto <= self.settled:
+            return False
+        self.settled = upto
+        for seq in [seq for seq in self.outcomes if seq <= upto]:
+            record = self.outcomes.pop(seq)
+            if record.position:
+                self.last_taken = max(self.last_taken, seq)
+            if record.pinned:
+                self.pinned[seq] = record
+        while len(self.pinned) > pinned_max:
+            seq = next(iter(self.pinned))
+            del self.pinned[seq]
+            self.dropped.add(seq)
+        for seq in [seq for seq in self.refusals if seq <= upto]:
+            del self.refusals[seq]
+        return True
+
+    def unsettled(self) -> int:
+        """Submissions whose answers the author has not declared settled."""
+        return len(self.refusals) + sum(1 for r in self.outcomes.values() if r.position)
+
+    def voided(self) -> int:
+        """Promised noes for names that the author has not settled."""
+        return sum(1 for r in self.outcomes.values() if not r.position)
+
+    def is_empty(self) -> bool:
+        """No outcome that anybody could ask for is left."""
+        return not self.outcomes and not self.pinned
+
+    def change(self, seqs: set[int]) -> SessionChange:
+        """The row as it is now, with the outcomes of *seqs*, for the store."""
+        found = [(seq, self.find(seq)) for seq in sorted(seqs)]
+        outcomes = tuple(StoredOutcome(seq, r.position, r.group, r.pinned) for seq, r in found if r)
+        dropped = tuple(sorted(self.dropped))
+        return SessionChange(
+            self.id, self.label, self.last_used_ms, self.settled, outcomes, dropped
+        )
