@@ -46,7 +46,9 @@ class Node:
     that both have slots (``dict`` counts as one).
     """
 
-    __slots__ = ()
+    if not TYPE_CHECKING:  # a checker would refuse the attributes that subclasses make room for
+        __slots__ = ()
+
     _kind_: ClassVar[str]
     _arity_: ClassVar[int]
 
@@ -74,7 +76,7 @@ CONTAINERS: Final[dict[str, type[Node]]] = {}
 class OpFailure(NamedTuple):
     """Operation number *index* failed with *error*, and the whole update changed nothing."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuple has a method of that name
     error: Exception
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from . import codes
 from .base import SLOTS, Node, Owner, Strict
 from .change import builtin
 from .errors import InterruptedUpdateError, StaleHandleError
 from .plan import INTENT, Plan
-from .tree import DEBUG, Tree
+from .tree import Tree
 from .types import ANY, Spec, bare, spec_of_class
 from .updatable import Update
 
@@ -26,7 +26,9 @@ __all__ = ["SLOTS", "Container", "recording"]
 class Container(Node):
     """A node with the methods that do not depend on its kind."""
 
-    __slots__ = ()
+    if not TYPE_CHECKING:  # as in Node
+        __slots__ = ()
+
     _class_spec_: Spec = ANY
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -67,7 +69,7 @@ class Container(Node):
                 "it can be read, not changed"
             )
         tree.verify(self)
-        if DEBUG:
+        if tree.debug:
             tree.verify_all()
         return tree
 

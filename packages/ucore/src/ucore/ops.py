@@ -18,7 +18,7 @@ from . import codes, map_ops, vec_ops
 from .base import ROOT_ID, NodeId
 from .change import Change, Failed, Literal
 from .errors import MalformedUpdateError, SkeletonError
-from .primitives import DEPTH_MAX, INT_MAX, decode, decode_key
+from .primitives import DEPTH_MAX, INT_MAX, Plain, decode, decode_key
 from .types import decode_skeleton, merge_skeletons
 
 KINDS: Final = {
@@ -73,8 +73,10 @@ class Reader:
         """``k, v, k, v`` as a dict; a key that occurs twice is malformed."""
         if len(flat) % 2:
             raise MalformedUpdateError("a map's content must be keys and values in turn")
-        keys = [key if type(key) is str and key.isascii() else decode_key(key) for key in flat[::2]]
-        content = dict(zip(keys, self.values(flat[1::2], level), strict=True))
+        keys: list[Any] = [
+            key if type(key) is str and key.isascii() else decode_key(key) for key in flat[::2]
+        ]
+        content: dict[object, object] = dict(zip(keys, self.values(flat[1::2], level), strict=True))
         if len(content) != len(keys):
             raise MalformedUpdateError("a key occurs twice")
         return content
@@ -118,12 +120,12 @@ def is_count(plain: object) -> bool:
 Arguments = tuple[Any, ...]
 
 
-def _nothing(reader: Reader, plain: list[Any]) -> Arguments:
+def _nothing(_: Reader, plain: list[Any]) -> Arguments:
     _expect(plain, 0)
     return ()
 
 
-def _key(reader: Reader, plain: list[Any]) -> Arguments:
+def _key(_: Reader, plain: list[Any]) -> Arguments:
     _expect(plain, 1)
     return (decode_key(plain[0]),)
 
@@ -144,7 +146,7 @@ def _content(reader: Reader, plain: list[Any]) -> Arguments:
     return (reader.pairs(plain),)
 
 
-def _keys(reader: Reader, plain: list[Any]) -> Arguments:
+def _keys(_: Reader, plain: list[Any]) -> Arguments:
     return tuple(map(decode_key, plain))
 
 
@@ -169,20 +171,20 @@ def _stride(reader: Reader, plain: list[Any]) -> Arguments:
     return (plain[0], plain[1], *reader.values(plain[2:]))
 
 
-def _stride_count(reader: Reader, plain: list[Any]) -> Arguments:
+def _stride_count(_: Reader, plain: list[Any]) -> Arguments:
     _expect(plain, 3)
     if not all(map(is_count, plain)) or plain[1] < 1 or plain[2] < 1:
         raise MalformedUpdateError("a stride needs a start, a step and a count of 1 or more")
     return tuple(plain)
 
 
-def _order(reader: Reader, plain: list[Any]) -> Arguments:
+def _order(_: Reader, plain: list[Any]) -> Arguments:
     if not all(map(is_count, plain)) or sorted(plain) != list(range(len(plain))):
         raise MalformedUpdateError("an order must name each index once")
     return tuple(plain)
 
 
-def _skeleton(reader: Reader, plain: list[Any]) -> Arguments:
+def _skeleton(_: Reader, plain: list[Any]) -> Arguments:
     _expect(plain, 1)
     return (decode_skeleton(plain[0]),)
 
@@ -195,7 +197,7 @@ def _expect(plain: list[Any], count: int) -> None:
 # ---------------------------------------------------------------- the table
 
 
-def _declare(change: Change, node: object, raw: object, skeleton: object) -> None:
+def _declare(change: Change, _node: object, _raw: object, skeleton: Plain) -> None:
     tree = change.tree
     try:
         tree.skeleton = merge_skeletons(tree.skeleton, skeleton)
@@ -204,7 +206,10 @@ def _declare(change: Change, node: object, raw: object, skeleton: object) -> Non
 
 
 def _clear(change: Change, node: Any, raw: Any) -> None:
-    (map_ops if isinstance(raw, dict) else vec_ops).clear(change, node, raw)
+    if isinstance(raw, dict):
+        map_ops.clear(change, node, raw)
+    else:
+        vec_ops.clear(change, node, raw)
 
 
 class Operation(NamedTuple):

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from . import codes
+from .change import stored_key
+from .errors import UnstorableError
 from .primitives import Plain, encode, encode_key
 from .registry import short
 from .types import Spec
@@ -76,17 +78,24 @@ def put_many(spec: Spec, content: dict[Any, Any]) -> Plan | None:
     return Plan(codes.PUT_MANY, arguments) if arguments else None
 
 
-def delete(key: object) -> Plan:
-    return Plan(codes.DELETE, [_lookup_key(key)])
+def delete(raw: dict[Any, Any], key: object) -> Plan:
+    planned = discard(raw, key)
+    if planned is None:
+        raise KeyError(key)
+    return planned._replace(code=codes.DELETE)
 
 
-def discard(key: object) -> Plan:
-    return Plan(codes.DISCARD, [_lookup_key(key)])
+def discard(raw: dict[Any, Any], key: object) -> Plan | None:
+    """None when *key* is one that cannot be there.
 
-
-def _lookup_key(key: object) -> Plain:
-    """The declared type of the keys is no matter: what is not there is not there."""
-    return encode_key(key)
+    What equals a stored key is that key, as in a dict; the declared type of keys is no matter.
+    """
+    try:
+        return Plan(codes.DISCARD, [encode_key(key)])
+    except UnstorableError:
+        if key not in raw:  # TypeError when it is not hashable
+            return None
+        return Plan(codes.DISCARD, [encode_key(stored_key(raw, key))])
 
 
 def set_default(spec: Spec, key: object, value: object) -> Plan:

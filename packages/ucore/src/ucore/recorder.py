@@ -162,14 +162,18 @@ class MapRecorder(Recorder, Generic[K, V]):
     def pop(self, key: K, *default: Any) -> None:
         """As ``dict.pop``; the value is among ``results``."""
         if not default:
-            self._add(plan.delete(key))
+            self._add(plan.delete(self._base, key))
         else:
             [instead] = default
-            self._add(plan.discard(key), lambda result: result[1] if result[0] else instead)
+            planned = plan.discard(self._base, key)
+            if planned is not None:
+                self._add(planned, lambda result: result[1] if result[0] else instead)
         self._over[key] = _GONE
 
     def discard(self, key: K) -> None:
-        self._add(plan.discard(key), _first)
+        planned = plan.discard(self._base, key)
+        if planned is not None:
+            self._add(planned, _first)
         self._over[key] = _GONE
 
     def popitem(self) -> None:
@@ -404,7 +408,7 @@ class Batch(Generic[R]):
         applied = tree.submit(Update(log.ops), strict)
         if applied.failure is not None:
             index, failure = applied.failure
-            failure.operation = index  # type: ignore[attr-defined]
+            failure.operation = index
             failure.add_note(f"operation {index} of the batch failed, so nothing was changed")
             raise failure
         log.results = [

@@ -41,8 +41,8 @@ class Tree:
     """See the module.  *root* is an empty node without a tree; it becomes this tree's root."""
 
     __slots__ = (
-        "_ghosts", "_shadow", "interrupted", "nodes", "owner", "position", "recordings", "root",
-        "skeleton",
+        "_ghosts", "_shadow", "debug", "interrupted", "nodes", "owner", "position", "recordings",
+        "root", "skeleton",
     )  # fmt: skip
 
     def __init__(self, root: Node, owner: Owner | None = None) -> None:
@@ -54,11 +54,13 @@ class Tree:
         self.interrupted = False
         self.recordings: list[list[Update]] = []
         self._ghosts: WeakValueDictionary[NodeId, Node] = WeakValueDictionary()
-        self._shadow: str | None = None
+        self.debug = DEBUG
+        self._shadow = ""
         root._tree = self
         root._id = ROOT_ID
         root._depth = 1
         root._count = 0
+        self._note_shadow()
 
     # ------------------------------------------------------------ changing
 
@@ -95,13 +97,13 @@ class Tree:
             if effects is not None:
                 del effects[noted:]
         self.position = position
-        if DEBUG:
-            self._shadow = repr(self.dump())
+        if failure is None:
+            for recording in self.recordings:
+                recording.append(update)
+        self._note_shadow()
         self.interrupted = False
         if failure is not None:
             return Applied([], failure, None)
-        for recording in self.recordings:
-            recording.append(update)
         return Applied(results, None, Update(undo[::-1]) if inverse and undo is not None else None)
 
     def _run(self, step: Step, change: Change) -> object:
@@ -184,7 +186,7 @@ class Tree:
         self.root._count = 0
         self.position = 0
         self.skeleton = None
-        self._shadow = None
+        self._note_shadow()
         self.interrupted = False
 
     # ------------------------------------------------------------ looking
@@ -202,11 +204,16 @@ class Tree:
         """``verify`` for every node; under UCORE_DEBUG=1, compare the whole content."""
         for node in self.nodes.values():
             self.verify(node)
-        if self._shadow is not None and repr(self.dump()) != self._shadow:
+        if self.debug and repr(snapshot(self.root)) != self._shadow:
             raise LocalDivergenceError(
                 "the content is not what the updates made of it: something wrote past ucore "
                 "(list.append(v, x), heapq, dict.update(m, ...)); use the structure's own methods"
             )
+
+    def _note_shadow(self) -> None:
+        """Under UCORE_DEBUG=1: remember the content as the updates have made it."""
+        if self.debug:
+            self._shadow = repr(snapshot(self.root))
 
     # ------------------------------------------------------------ dump and load
 
@@ -234,8 +241,7 @@ class Tree:
         Change(self, position, None, None).fill(self.root, literal)
         self.position = position
         self.skeleton = skeleton
-        if DEBUG:
-            self._shadow = repr(self.dump())
+        self._note_shadow()
         self.interrupted = False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, overload
 
-from . import plan
+from . import codes, plan
 from .base import ABSENT, CONTAINERS, SLOTS, Node
 from .node import Container
 from .recorder import Batch, MapRecorder
@@ -60,7 +60,8 @@ class UMap(Container, dict[K, V]):
         self._do(tree, plan.put(self._spec, key, value))
 
     def __delitem__(self, key: K) -> None:
-        self._do(self._begin(), plan.delete(key))
+        tree = self._begin()
+        self._do(tree, plan.delete(self, key))
 
     @overload
     def pop(self, key: K, /) -> V: ...
@@ -72,35 +73,34 @@ class UMap(Container, dict[K, V]):
         """Remove *key* and return its value as a plain builtin; KeyError, or *default*."""
         tree = self._begin()
         if default is ABSENT:
-            return self._do(tree, plan.delete(key))
-        found, value = self._do(tree, plan.discard(key))
+            return self._do(tree, plan.delete(self, key))
+        found, value = self._do(tree, plan.discard(self, key)) or (False, None)
         return value if found else default
 
     def popitem(self) -> tuple[K, V]:
         """Remove and return the last (key, value); KeyError when empty."""
-        return cast("tuple[K, V]", self._do(self._begin(), plan.Plan(plan.codes.POP_ITEM, [])))
+        return cast("tuple[K, V]", self._do(self._begin(), plan.Plan(codes.POP_ITEM, [])))
 
     def discard(self, key: K) -> bool:
         """Remove *key* if it is there; whether it was."""
-        found, _ = self._do(self._begin(), plan.discard(key))
+        tree = self._begin()
+        found, _ = self._do(tree, plan.discard(self, key)) or (False, None)
         return cast("bool", found)
 
     def setdefault(self, key: K, default: V = None, /) -> V:  # type: ignore[assignment]
         """The value of *key*, which is *default* if there was none: a container comes live."""
         return cast("V", self._do(self._begin(), plan.set_default(self._spec, key, default)))
 
-    @overload  # type: ignore[override]
-    def update(self, other: SupportsKeysAndGetItem[K, V], /, **kwargs: V) -> None: ...
-    @overload
-    def update(self, other: Iterable[tuple[K, V]], /, **kwargs: V) -> None: ...
-    @overload
-    def update(self, **kwargs: V) -> None: ...
     def update(self, *args: Any, **kwargs: Any) -> None:
         """As ``dict.update``, in one update: all or nothing."""
         tree = self._begin()
         self._do(tree, plan.put_many(self._spec, dict(*args, **kwargs)))
 
-    def __ior__(self, other: Any) -> Self:
+    @overload  # type: ignore[override,misc]
+    def __ior__(self, other: SupportsKeysAndGetItem[K, V], /) -> Self: ...
+    @overload
+    def __ior__(self, other: Iterable[tuple[K, V]], /) -> Self: ...
+    def __ior__(self, other: Any, /) -> Self:  # type: ignore[misc]
         self.update(other)
         return self
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from . import plan
+from . import codes, plan
 from .base import CONTAINERS, SLOTS
 from .node import Container
 from .recorder import Batch, StackRecorder
@@ -89,7 +89,7 @@ class UStack(Container, Collection[T]):
 
     def pop(self) -> T:
         """Remove the top and return it, as a plain builtin; IndexError when empty."""
-        return cast("T", self._do(self._begin(), plan.Plan(plan.codes.POP, [])))
+        return cast("T", self._do(self._begin(), plan.Plan(codes.POP, [])))
 
     def batch(self) -> Batch[StackRecorder[T]]:
         """``with s.batch() as b:`` records changes on *b* and applies them as one at the end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Self, SupportsIndex, TypeVar, cast, overload
 
-from . import plan
+from . import codes, plan
 from .base import CONTAINERS, SLOTS, Node
 from .node import Container
 from .recorder import Batch, VecRecorder
@@ -64,7 +64,7 @@ class UVec(Container, list[T]):
         tree = self._begin()
         planned = plan.pop(index, len(self))
         result = self._do(tree, planned)
-        return cast("T", result if planned.code == plan.codes.POP else result[0])
+        return cast("T", result if planned.code == codes.POP else result[0])
 
     def remove(self, value: T, /) -> None:
         tree = self._begin()
@@ -94,7 +94,7 @@ class UVec(Container, list[T]):
     def reverse(self) -> None:
         self._do(self._begin(), plan.reverse(len(self)))
 
-    def sort(self, *, key: Callable[[T], Any] | None = None, reverse: bool = False) -> None:  # type: ignore[override]
+    def sort(self, *, key: Callable[[T], Any] | None = None, reverse: bool = False) -> None:
         """As ``list.sort``; *key* and comparisons run here, and the order found is what is sent."""
         tree = self._begin()
         position = tree.position
