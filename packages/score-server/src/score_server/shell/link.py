@@ -24,7 +24,8 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from ..core.events import Faulted, Received
-from ..wire import CONNECTION_CLOSED, NEED_DATA, Connection, RemoteProtocolError
+from ..wire.connection import CONNECTION_CLOSED, NEED_DATA, Connection
+from ..wire.errors import RemoteProtocolError
 from ..wire.messages import Hello
 from .hub import Hub
 from .log import logger

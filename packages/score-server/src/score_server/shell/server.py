@@ -24,7 +24,7 @@ from .. import __version__
 from ..config import Address
 from ..core import Core
 from ..core.events import Faulted, Stopping
-from ..wire import Connection, Role
+from ..wire.connection import Connection, Role
 from ..wire.limits import Limits
 from ..wire.messages import TOO_MANY
 from .committer import Committer

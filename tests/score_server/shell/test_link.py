@@ -1,0 +1,321 @@
+"""One connection: its two tasks, its end, and that nobody else notices what goes wrong in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from score_server.core.events import CloseAfterOutput, Disconnected, Faulted, Received, Ticked, Wake
+from score_server.shell.link import CLOSING_S_MAX, Signal
+from score_server.wire.messages import (
+    MALFORMED,
+    OUT_OF_ORDER,
+    OVERLOADED,
+    SHUTTING_DOWN,
+    TOO_LARGE,
+    Error,
+    Hello,
+    Ping,
+    Pong,
+    Welcome,
+)
+
+# ---------------------------------------------------------------- the signal
+
+
+async def test_a_signal_that_is_set_first_is_not_lost_and_counts_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    signal = Signal()
+    signal.set()
+    signal.set()
+    await signal.wait()
+    with trio.move_on_after(1) as waiting:
+        await signal.wait()
+    assert waiting.cancelled_caught
+
+
+async def test_a_signal_wakes_who_waits(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    signal = Signal()
+    nursery.start_soon(trio.testing.wait_all_tasks_blocked)
+    nursery.start_soon(signal.wait)
+    await trio.testing.wait_all_tasks_blocked()
+    signal.set()
+
+
+# ---------------------------------------------------------------- talking
+
+
+async def test_a_client_is_greeted_and_answered(stage: Any, autojump_clock: Any) -> None:
+    client = stage.connect()
+    await client.send(Hello(1, "ada", [], None))
+    assert isinstance(await client.receive(), Welcome)
+    await client.send(Ping(7))
+    assert await client.receive() == Pong(7)
+
+
+async def test_what_piled_up_goes_out_in_one_send(stage: Any, autojump_clock: Any) -> None:
+    client = stage.connect()
+    await client.greet()
+    await client.send(*[Ping(token) for token in range(100)])
+    await stage.settled()
+    data = await client.stream.receive_some(1_000_000)
+    client.wire.receive_data(data)
+    assert [client.wire.next_message() for _ in range(100)] == [Pong(token) for token in range(100)]
+
+
+async def test_output_is_pulled_until_there_is_none(stage: Any, autojump_clock: Any) -> None:
+    stage.core.output_max = 3
+    client = stage.connect()
+    await client.greet()
+    await client.send(*[Ping(token) for token in range(10)])
+    assert [await client.receive() for _ in range(10)] == [Pong(token) for token in range(10)]
+
+
+async def test_bytes_may_come_one_at_a_time(stage: Any, autojump_clock: Any) -> None:
+    client = stage.connect()
+    for byte in client.wire.send(Hello(1, "ada", [], None)):
+        await client.stream.send_all(bytes([byte]))
+    assert isinstance(await client.receive(), Welcome)
+
+
+async def test_the_log_calls_a_client_by_its_address_and_label(
+    stage: Any, autojump_clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = stage.connect()
+    await client.greet("ada\n")
+    await client.stream.send_all(b"\xff" * 4)
+    assert await client.receive() is not None
+    assert r"peer-1 ('ada\n'): refused: " in caplog.text
+
+
+# ---------------------------------------------------------------- ends
+
+
+async def test_a_client_that_closes_is_gone(stage: Any, autojump_clock: Any) -> None:
+    client = stage.connect()
+    await client.greet()
+    await client.stream.aclose()
+    await stage.settled()
+    assert stage.core.told(Disconnected) == [Disconnected(1)]
+    assert stage.ended == {1}
+
+
+async def test_a_client_that_is_cut_off_in_the_middle_of_a_frame_is_gone(
+    stage: Any, autojump_clock: Any
+) -> None:
+    client = stage.connect()
+    await client.greet()
+    await client.stream.send_all(client.wire.send(Ping(1))[:-1])
+    await client.stream.aclose()
+    await stage.settled()
+    assert stage.core.told(Faulted) == []
+    assert stage.ended == {1}
+
+
+BAD = {
+    "no frame": (b"\xff\xff\xff\xff", TOO_LARGE),
+    "no array": (b"\x00\x00\x00\x01\x01", MALFORMED),
+    "out of order": (bytes.fromhex("00000004 81 82 09 01"), OUT_OF_ORDER),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+async def test_a_client_that_breaks_the_protocol_gets_one_typed_error(
+    stage: Any, autojump_clock: Any, bad: str
+) -> None:
+    data, code = BAD[bad]
+    client, other = stage.connect(), stage.connect()
+    await client.stream.send_all(data)
+    error = await client.receive()
+    assert isinstance(error, Error)
+    assert (error.code, error.channel) == (code, 0)
+    assert await client.stream.receive_some() == b""
+    await client.stream.aclose()
+    await stage.settled()
+    assert stage.ended == {1}
+    assert [event.connection for event in stage.core.told(Disconnected)] == [1]
+    await other.greet()
+
+
+async def test_messages_behind_the_mistake_do_not_count(stage: Any, autojump_clock: Any) -> None:
+    client = stage.connect()
+    await client.greet()
+    good = client.wire.send(Ping(1))
+    await client.stream.send_all(good + b"\x00\x00\x00\x01\x01" + good)
+    assert await client.receive() == Pong(1)
+    assert isinstance(await client.receive(), Error)
+    await client.stream.send_all(good * 10)
+    await client.stream.aclose()
+    await stage.settled()
+    assert stage.core.events.count(Received(1, Ping(1))) == 1
+
+
+async def test_what_was_answered_comes_before_the_goodbye(stage: Any, autojump_clock: Any) -> None:
+    stage.core.output_max = 1
+    client = stage.connect()
+    await client.greet()
+    await client.send(Ping(1), Ping(2))
+    await stage.settled()
+    stage.hub.handle(Faulted(1, SHUTTING_DOWN, "bye"))
+    assert [await client.receive() for _ in range(3)] == [
+        Pong(1), Pong(2), Error(SHUTTING_DOWN, 0, "bye"),
+    ]  # fmt: skip
+
+
+async def test_what_a_client_says_after_the_goodbye_is_read_and_dropped(
+    stage: Any, autojump_clock: Any
+) -> None:
+    client = stage.connect()
+    await client.greet()
+    stage.hub.handle(Faulted(1, SHUTTING_DOWN, "bye"))
+    await client.stream.send_all(client.wire.send(Ping(1)))  # crosses the goodbye
+    assert await client.receive() == Error(SHUTTING_DOWN, 0, "bye")
+    await stage.settled()
+    assert stage.core.told(Received) == [Received(1, Hello(1, "ada", [], None))]
+    assert stage.ended == set()  # it has not closed yet, and there is time
+    await client.stream.aclose()
+    await stage.settled()
+    assert stage.ended == {1}
+
+
+@pytest.mark.parametrize("stuck", ["does not read", "does not close"])
+async def test_a_goodbye_has_a_deadline(stage: Any, autojump_clock: Any, stuck: str) -> None:
+    client = stage.connect()
+    if stuck == "does not read":
+        stage.on_send(1, trio.sleep_forever)
+    begun = trio.current_time()
+    stage.hub.handle(Faulted(1, SHUTTING_DOWN, "bye"))
+    while not stage.ended:
+        await trio.sleep(0.1)
+    assert trio.current_time() - begun <= CLOSING_S_MAX + 0.2
+
+
+async def test_a_client_that_vanishes_while_it_is_sent_to_is_gone(
+    stage: Any, autojump_clock: Any
+) -> None:
+    client = stage.connect()
+    await client.greet()
+
+    async def reset() -> None:
+        raise trio.BrokenResourceError("reset by peer")
+
+    stage.on_send(1, reset)
+    await client.send(Ping(1))
+    await stage.settled()
+    assert stage.ended == {1}
+    assert stage.core.told(Disconnected) == [Disconnected(1)]
+
+
+async def test_a_bug_in_one_connection_is_logged_and_nobody_elses(
+    stage: Any, autojump_clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, other = stage.connect(), stage.connect()
+    await client.greet()
+    stage.core.outbox[1].append(Welcome(1, "twice", 0, [], client.wire.limits))  # not allowed
+    stage.links[0].wake()
+    await stage.settled()
+    assert stage.ended == {1}
+    assert "internal error, connection dropped" in caplog.text
+    assert stage.hub.failure is None
+    await other.greet()
+
+
+async def test_a_cancelled_link_reports_its_end(stage: Any, autojump_clock: Any) -> None:
+    client = stage.connect()
+    await client.greet()
+    stage.links[0]._scope.cancel()
+    await stage.settled()
+    assert stage.core.told(Disconnected) == [Disconnected(1)]
+    assert await client.receive() is None
+
+
+# ---------------------------------------------------------------- bounds
+
+
+async def test_a_client_that_takes_no_answers_is_not_read_from(
+    stage: Any, autojump_clock: Any
+) -> None:
+    stage.core.congested_by = 4
+    stage.core.output_max = 1
+    client = stage.connect()
+    await client.greet()
+    gate = trio.Event()
+    stage.on_send(1, gate.wait)  # the socket's buffer is full
+    await client.send(*[Ping(token) for token in range(20)])
+    await stage.settled()
+    # one answer is being sent, four are waiting
+    assert len(stage.core.told(Received)) - 1 in (4, 5)
+    gate.set()
+    assert [await client.receive() for _ in range(20)] == [Pong(token) for token in range(20)]
+
+
+async def test_a_congested_client_can_be_told_goodbye(stage: Any, autojump_clock: Any) -> None:
+    stage.core.congested_by = 1
+    client = stage.connect()
+    stage.core.extra = lambda event: []
+    gate = trio.Event()
+    await client.greet()
+    stage.on_send(1, gate.wait)
+    await client.send(*[Ping(token) for token in range(20)])
+    await stage.settled()
+    received = len(stage.core.told(Received))
+    stage.hub.handle(Faulted(1, SHUTTING_DOWN, "bye"))
+    await stage.settled()
+    gate.set()
+    said = [await client.receive() for _ in range(received)]
+    assert said[-1] == Error(SHUTTING_DOWN, 0, "bye")
+    assert len(stage.core.told(Received)) == received
+
+
+async def test_a_goodbye_between_two_messages_of_a_frame_ends_the_reading(
+    stage: Any, autojump_clock: Any
+) -> None:
+    def end(event: Any) -> Any:
+        return [CloseAfterOutput(1), Wake(1)] if event == Received(1, Ping(2)) else []
+
+    stage.core.extra = end
+    client = stage.connect()
+    await client.greet()
+    await client.send(*[Ping(token) for token in range(5)])
+    await stage.settled()
+    assert len(stage.core.told(Received)) == 1 + 3
+    assert await client.receive() == Pong(0)
+
+
+async def test_frames_that_are_never_finished_are_bounded_over_all_connections(
+    stage: Any, autojump_clock: Any
+) -> None:
+    clients = [stage.connect() for _ in range(3)]
+    for client in clients:
+        await client.greet()
+    start = b"\x00\x10\x00\x00\x81\x85\x05"
+    await clients[0].stream.send_all(start + bytes(3000))
+    await clients[1].stream.send_all(start + bytes(4000))
+    await stage.settled()
+    assert stage.core.told(Faulted) == []
+    await clients[2].stream.send_all(start + bytes(3500))
+    error = await clients[1].receive()
+    assert isinstance(error, Error)
+    assert error.code == OVERLOADED
+    await stage.settled()
+    assert [fault.connection for fault in stage.core.told(Faulted)] == [2]
+
+
+async def test_a_finished_frame_is_not_held_any_more(stage: Any, autojump_clock: Any) -> None:
+    client = stage.connect()
+    await client.greet()
+    for _ in range(3):
+        data = client.wire.send(*[Ping(token) for token in range(2000)])
+        await client.stream.send_all(data[:-1])
+        await stage.settled()
+        await client.stream.send_all(data[-1:])
+        for token in range(2000):
+            assert await client.receive() == Pong(token)
+    assert stage.hub._unfinished == {}
+    assert stage.core.told(Ticked) == []
