@@ -173,8 +173,7 @@ class Registry:
 
         Raises UnstorableError, whose path begins with *path*.
         """
-        kind = type(value)
-        if kind in _AS_IS:
+        if type(value) in _AS_IS or (type(value) is str and value.isascii()):
             return value  # type: ignore[return-value]
         try:
             return self._value(value, 0)
@@ -186,6 +185,8 @@ class Registry:
 
         Raises UnstorableError, whose path begins with *path*.
         """
+        if type(key) is str and key.isascii():
+            return key
         try:
             return self._leaf(key, 0, True)
         except Refusal as refusal:
@@ -213,19 +214,27 @@ class Registry:
 
     def _map(self, items: Iterable[tuple[Any, Any]], depth: int) -> Plain:
         plain: list[Plain] = [MAP]
-        key: object = None
+        key: Any = None
         in_key = True
         try:
             for key, value in items:
                 in_key = True
-                if (type(key) is str and key.isascii()) or (
-                    type(key) is int and INT_MIN <= key <= INT_MAX
-                ):
+                # The same condition stands in each loop: a call costs more than it does.
+                kind = type(key)
+                if (kind is str and key.isascii()) or (kind is int and INT_MIN <= key <= INT_MAX):
                     plain.append(key)
                 else:
                     plain.append(self._leaf(key, depth, True))
                 in_key = False
-                plain.append(value if type(value) in _AS_IS else self._value(value, depth))
+                kind = type(value)
+                if (
+                    (kind is str and value.isascii())
+                    or (kind is int and INT_MIN <= value <= INT_MAX)
+                    or kind in _AS_IS
+                ):
+                    plain.append(value)
+                else:
+                    plain.append(self._value(value, depth))
         except Refusal as refusal:
             refusal.steps.append(f"<key {short(key)}>" if in_key else f"[{short(key)}]")
             raise
@@ -235,7 +244,15 @@ class Registry:
         plain: list[Plain] = [number]
         try:
             for item in items:
-                plain.append(item if type(item) in _AS_IS else self._value(item, depth))
+                kind = type(item)
+                if (
+                    (kind is str and item.isascii())
+                    or (kind is int and INT_MIN <= item <= INT_MAX)
+                    or kind in _AS_IS
+                ):
+                    plain.append(item)
+                else:
+                    plain.append(self._value(item, depth))
         except Refusal as refusal:
             refusal.steps.append(f"[{len(plain) - 1}]")
             raise
@@ -269,10 +286,14 @@ class Registry:
 
     def _parts(self, row: Row, value: object, depth: int, key: bool) -> Plain:
         plain: list[Plain] = []
-        part: object = None
+        part: Any = None
         try:
             for part in row.take_apart(value):
-                plain.append(self._leaf(part, depth, key))
+                kind = type(part)
+                if (kind is str and part.isascii()) or (kind is int and INT_MIN <= part <= INT_MAX):
+                    plain.append(part)
+                else:
+                    plain.append(self._leaf(part, depth, key))
         except Refusal as refusal:
             if row.unordered:
                 refusal.steps.append(f"<element {short(part)}>")
@@ -316,6 +337,8 @@ class Registry:
 
         Raises UnknownTypeError or MalformedUpdateError.
         """
+        if type(plain) is str and plain.isascii():
+            return plain
         return self._decode(plain, 0, False)
 
     def decode_key(self, plain: object) -> Any:
@@ -365,7 +388,12 @@ class Registry:
         parts = plain[1:]
         if row.nested:
             as_keys = key or row.unordered
-            parts = [self._decode(part, depth + 1, as_keys) for part in parts]
+            for index, part in enumerate(parts):
+                kind = type(part)
+                if not (
+                    (kind is str and part.isascii()) or (kind is int and INT_MIN <= part <= INT_MAX)
+                ):
+                    parts[index] = self._decode(part, depth + 1, as_keys)
         try:
             value = row.put_together(parts)
         except (TypeError, ValueError, ArithmeticError, LookupError) as error:

@@ -21,7 +21,7 @@ import collections
 import types
 import typing
 from collections import abc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, ForwardRef, Literal, NewType, TypeVar, Union
 
 from ucore.errors import MalformedUpdateError, SkeletonError, WrongTypeError
@@ -137,11 +137,14 @@ class _Tuple(_Narrower):
     def fits(self, value: Any) -> bool:
         if not issubclass(type(value), tuple):
             return False
-        if every := self._every:
-            return all(every.fits(item) for item in tuple.__iter__(value))
-        return len(value) == len(self._items) and all(
-            spec.fits(item) for spec, item in zip(self._items, tuple.__iter__(value), strict=True)
-        )
+        if self._every:
+            return _all_fit(self._every, tuple.__iter__(value))
+        if len(value) != len(self._items):
+            return False
+        for spec, item in zip(self._items, tuple.__iter__(value), strict=True):
+            if type(item) not in spec.exact and not spec.fits(item):
+                return False
+        return True
 
 
 class _FrozenSet(_Narrower):
@@ -154,7 +157,12 @@ class _FrozenSet(_Narrower):
     def fits(self, value: Any) -> bool:
         if not issubclass(type(value), frozenset):
             return False
-        return all(self._every.fits(item) for item in frozenset.__iter__(value))
+        return _all_fit(self._every, frozenset.__iter__(value))
+
+
+def _all_fit(spec: Spec, items: Iterable[object]) -> bool:
+    exact = spec.exact
+    return all(type(item) in exact or spec.fits(item) for item in items)
 
 
 class _Literal(_Narrower):
