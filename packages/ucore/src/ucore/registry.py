@@ -168,13 +168,18 @@ class Registry:
 
     # ------------------------------------------------------------ encoding
 
-    def encode(self, value: object, path: str = "") -> Plain:
+    def encode(self, value: Any, path: str = "") -> Plain:
         """The plain form of a value; dict, list and ucore's containers become literals, deeply.
 
         Raises UnstorableError, whose path begins with *path*.
         """
-        if type(value) in _AS_IS or (type(value) is str and value.isascii()):
-            return value  # type: ignore[return-value]
+        kind = type(value)
+        if (
+            (kind is str and value.isascii())
+            or (kind is int and INT_MIN <= value <= INT_MAX)
+            or kind in _AS_IS
+        ):
+            return value  # type: ignore[no-any-return]
         try:
             return self._value(value, 0)
         except Refusal as refusal:
@@ -194,15 +199,8 @@ class Registry:
 
     def _value(self, value: Any, depth: int) -> Plain:
         kind = type(value)
-        if kind in _AS_IS:
-            return value  # type: ignore[no-any-return]
-        if kind is str:
-            if value.isascii():
-                return value  # type: ignore[no-any-return]
-        elif kind is int:
-            if INT_MIN <= value <= INT_MAX:
-                return value  # type: ignore[no-any-return]
-        elif kind not in self._by_class and (shape := container_kind(kind)):
+        plain_or_leaf = kind in NATIVE_TYPES or kind in self._by_class
+        if not plain_or_leaf and (shape := container_kind(kind)):
             if depth >= DEPTH_MAX:
                 raise Refusal(_too_deep())
             if shape == "map":
