@@ -77,7 +77,7 @@ def test_a_stores_url_is_kept_as_it_is(url: str) -> None:
     "url", ["", "memory", "memory:x", "sqlite:", "sqlite:///", "sqlite://a.db", "a.db", "redis://"]
 )
 def test_what_is_no_stores_url_is_refused_by_name(url: str) -> None:
-    with pytest.raises(ConfigError, match="--store .*give sqlite:///"):
+    with pytest.raises(ConfigError, match=r"--store .*give sqlite:///"):
         parse(["--store", url], {})
 
 

@@ -7,7 +7,7 @@ shell's own laws need: a greeting, an echo, a goodbye.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import pytest
 import trio
@@ -40,10 +40,15 @@ class MiniCore:
         self.outbox: dict[int, deque[Message]] = {}
         self.output_max = 1000  # messages given in one pull
         self.congested_by: int | None = None  # that many messages waiting
-        self.deadline_ms: int | None = None
+        self.deadline_ms = 1 << 60
+        self.stopped = False
+        self.reads: list[Effect] = []
         self.extra: Callable[[Event], list[Effect]] = lambda event: []
 
-    def handle(self, event: Event, now_ms: int) -> list[Effect]:
+    def handle_all(self, events: Iterable[Event], now_ms: int) -> list[Effect]:
+        return [effect for event in events for effect in self._handle(event, now_ms)]
+
+    def _handle(self, event: Event, now_ms: int) -> list[Effect]:
         self.events.append(event)
         self.times.append(now_ms)
         effects = self.extra(event)
@@ -77,10 +82,17 @@ class MiniCore:
         box = self.outbox[connection]
         return [box.popleft() for _ in range(min(len(box), self.output_max))]
 
+    def has_output(self, connection: int) -> bool:
+        return bool(self.outbox.get(connection))
+
+    def take_effects(self) -> list[Effect]:
+        taken, self.reads = self.reads, []
+        return taken
+
     def congested(self, connection: int) -> bool:
         return self.congested_by is not None and len(self.outbox[connection]) >= self.congested_by
 
-    def next_deadline_ms(self) -> int | None:
+    def next_deadline_ms(self) -> int:
         return self.deadline_ms
 
     def told(self, kind: type[Event]) -> list[Event]:
@@ -137,6 +149,7 @@ class Stage:
         )
         self.links: list[Link] = []
         self.ended: set[int] = set()
+        self.end_seen = trio.Event()  # the first of them
 
     def connect(self) -> Client:
         theirs, ours = trio.testing.memory_stream_pair()
@@ -149,6 +162,7 @@ class Stage:
     async def _run(self, link: Link) -> None:
         await link.run()
         self.ended.add(link.number)
+        self.end_seen.set()
 
     def on_send(self, number: int, hook: Callable[[], Awaitable[object]]) -> None:
         """Have *hook* awaited in each send to *number*, after the bytes are on their way."""

@@ -15,12 +15,12 @@ from score_server.core.events import (
     ReadSlice,
     Received,
     StartCommit,
+    Stopping,
     Ticked,
-    Wake,
 )
 from score_server.shell.hub import Hub
 from score_server.stores.base import Commit, StoreBroken
-from score_server.wire.messages import OVERLOADED, Hello, Ping
+from score_server.wire.messages import OVERLOADED, Hello, Ping, Pong
 
 
 class Port:
@@ -76,6 +76,27 @@ async def test_output_ends_with_the_connection(stage: Any, autojump_clock: Any) 
     assert not stage.hub.congested(1)
 
 
+async def test_what_output_finds_to_be_done_is_done(stage: Any, autojump_clock: Any) -> None:
+    Port(stage.hub, 1)
+    stage.hub.handle(Received(1, Ping(7)))
+    stage.core.reads = [ReadSlice("g", 0, 9)]
+    assert stage.hub.output(1) == [Pong(7)]
+    assert stage.jobs.jobs == [ReadSlice("g", 0, 9)]
+
+
+async def test_stopping_ends_when_the_core_says_so(stage: Any, autojump_clock: Any) -> None:
+    stage.core.stopped = True
+    stage.hub.handle(Ticked())
+    assert not stage.hub.stopped.is_set()  # nobody has asked for it
+    stage.core.stopped = False
+    stage.hub.stop()
+    assert stage.core.events[-1] == Stopping()
+    assert not stage.hub.stopped.is_set()
+    stage.core.stopped = True
+    stage.hub.handle(Committed())
+    assert stage.hub.stopped.is_set()
+
+
 # ---------------------------------------------------------------- failing
 
 
@@ -115,6 +136,7 @@ async def test_a_bug_in_output_stops_everything_too(
         raise ZeroDivisionError
 
     Port(stage.hub, 1)
+    stage.hub.handle(Received(1, Ping(7)))
     monkeypatch.setattr(stage.core, "output", output)
     assert stage.hub.output(1) == []
     assert isinstance(stage.hub.failure, ZeroDivisionError)
@@ -129,7 +151,7 @@ async def test_the_core_is_told_when_its_deadline_has_come(stage: Any, autojump_
 
     def ticked(event: Event) -> list[Any]:
         fired.append(stage.core.times[-1] - start_ms)
-        stage.core.deadline_ms = {1: start_ms + 5250, 2: None}[len(fired)]
+        stage.core.deadline_ms = {1: start_ms + 5250, 2: 1 << 60}[len(fired)]
         return []
 
     stage.core.extra = ticked

@@ -25,8 +25,10 @@ from ..core.events import (
     CloseAfterOutput,
     Connected,
     Disconnected,
+    Effect,
     Event,
     Faulted,
+    Stopping,
     Ticked,
     Wake,
 )
@@ -43,6 +45,8 @@ UNFINISHED_BYTES_MAX = 64 * MIB
 OUTPUT_BYTES = 256 * 1024
 # How long a deadline may be noticed late: deadlines are of seconds.
 TICK_S_MAX = 1.0
+# A deadline that stayed in the past would otherwise make a loop that never waits.
+TICK_S_MIN = 0.01
 
 
 class Peer(Protocol):
@@ -76,24 +80,35 @@ class Hub:
         self._unfinished_max = unfinished_bytes_max
         self.failure: Exception | None = None
         self.failed = trio.Event()
+        self._stopping = False
+        self.stopped = trio.Event()
 
     # ------------------------------------------------------------ events
 
-    def handle(self, event: Event) -> None:
-        """Give *event* to the core and do what it asks for."""
+    def handle(self, *events: Event) -> None:
+        """Give *events* to the core, as one step, and do what it asks for."""
         if self.failure is not None:
             return
         try:
-            for effect in self._core.handle(event, self._now_ms()):
-                if type(effect) is Wake:
-                    self._peers[effect.connection].wake()
-                elif type(effect) is CloseAfterOutput:
-                    self._peers[effect.connection].close_after_output()
-                else:
-                    assert not isinstance(effect, Wake | CloseAfterOutput)
-                    self._committer.submit(effect)
+            self._do(self._core.handle_all(events, self._now_ms()))
+            if self._stopping and self._core.stopped:
+                self.stopped.set()
         except Exception as error:
             self.fail(error)
+
+    def _do(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Wake):
+                self._peers[effect.connection].wake()
+            elif isinstance(effect, CloseAfterOutput):
+                self._peers[effect.connection].close_after_output()
+            else:
+                self._committer.submit(effect)
+
+    def stop(self) -> None:
+        """Tell the core to stop; ``stopped`` is set when all that was assigned is decided."""
+        self._stopping = True
+        self.handle(Stopping())
 
     def fail(self, error: Exception) -> None:
         """Stop acknowledging at once; the server notices by ``failed`` and ends."""
@@ -108,15 +123,10 @@ class Hub:
     async def tick(self) -> None:
         """Tell the core the time whenever a deadline of its own has come; runs for ever."""
         while True:
-            deadline_ms = self._core.next_deadline_ms()
-            now_ms = self._now_ms()
-            if deadline_ms is not None and deadline_ms <= now_ms:
+            wait_ms = self._core.next_deadline_ms() - self._now_ms()
+            if wait_ms <= 0:
                 self.handle(Ticked())
-                await trio.sleep(0.01)  # a deadline that the core keeps in the past must not spin
-            elif deadline_ms is None:
-                await trio.sleep(TICK_S_MAX)
-            else:
-                await trio.sleep(min((deadline_ms - now_ms) / 1000, TICK_S_MAX))
+            await trio.sleep(min(max(wait_ms / 1000, TICK_S_MIN), TICK_S_MAX))
 
     # ------------------------------------------------------------ connections
 
@@ -133,17 +143,20 @@ class Hub:
 
     def output(self, number: int) -> list[Message]:
         """What is to be sent to *number* now; empty if there is nothing, or nobody."""
-        if number not in self._peers or self.failure is not None:
-            return []
+        messages: list[Message] = []
         try:
-            return self._core.output(number, OUTPUT_BYTES)
+            # An output may be empty and still lead to the next: see ``Core.output``.
+            while not messages and self.failure is None and self._core.has_output(number):
+                messages = self._core.output(number, OUTPUT_BYTES)
+                self._do(self._core.take_effects())
         except Exception as error:
             self.fail(error)
-            return []
+            messages = []
+        return messages
 
     def congested(self, number: int) -> bool:
         """Whether to read no more from *number* until it has taken some of its answers."""
-        return number in self._peers and self._core.congested(number)
+        return self._core.congested(number)
 
     def hold_unfinished(self, number: int, size: int) -> None:
         """Note that *number* holds *size* bytes of a frame that is not complete."""

@@ -19,22 +19,25 @@ input is read and dropped until the peer closes too, or the time is up.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 
 import trio
 
-from ..core.events import Faulted, Received
-from ..wire.connection import CONNECTION_CLOSED, NEED_DATA, Connection
+from ..core.events import Event, Faulted, Received
+from ..wire.connection import Connection, Signal
 from ..wire.errors import RemoteProtocolError
-from ..wire.messages import Hello
+from ..wire.messages import SHUTTING_DOWN, Error, Hello
 from .hub import Hub
 from .log import logger
 
 RECEIVE_BYTES = 64 * 1024
+# Messages given to the core in one step, so in one commit; then it is asked about congestion.
+EVENTS_MAX = 64
 CLOSING_S_MAX = 5.0
 
 
-class Signal:
+class Flag:
     """A flag that one task waits for and that resets itself; setting it twice is setting it once."""
 
     __slots__ = ("_is_set", "_lot")
@@ -73,9 +76,9 @@ class Link:
         self._stream = stream
         self._connection = connection
         self._scope = trio.CancelScope()
-        self._output = Signal()
-        self._room = Signal()
-        self._closing = False
+        self._output = Flag()
+        self._room = Flag()
+        self._goodbye = trio.Event()  # set: this connection is to end
         hub.connected(self)
 
     # ------------------------------------------------------------ called by the hub
@@ -84,7 +87,7 @@ class Link:
         self._output.set()
 
     def close_after_output(self) -> None:
-        self._closing = True
+        self._goodbye.set()
         self._scope.deadline = trio.current_time() + CLOSING_S_MAX
         self._hub.hold_unfinished(self.number, 0)
         self._output.set()
@@ -122,36 +125,51 @@ class Link:
             while messages := self._hub.output(self.number):
                 await self._stream.send_all(self._connection.send(*messages))
                 self._room.set()
-            if self._closing:
+                if type(messages[-1]) is Error:
+                    self._note(messages[-1])
+            if self._goodbye.is_set():
                 break
         self._hub.disconnected(self.number)
         await self._stream.send_eof()
 
+    def _note(self, error: Error) -> None:
+        level = logging.DEBUG if error.code == SHUTTING_DOWN else logging.WARNING
+        logger.log(level, "%s: told: %s (error %d)", self.name, error.text, error.code)
+
     async def _read(self) -> None:
-        try:
-            await self._feed()
-        except RemoteProtocolError as error:
-            logger.warning("%s: refused: %s", self.name, error)
-            self._hub.handle(Faulted(self.number, error.code, error.text))
+        await self._feed()
         while await self._stream.receive_some(RECEIVE_BYTES):
             pass  # see the module's docstring: what comes after the end is dropped
 
     async def _feed(self) -> None:
         """Hand messages to the core until this connection is to end."""
-        while not self._closing:
+        while not self._goodbye.is_set():
             data = await self._stream.receive_some(RECEIVE_BYTES)
-            if self._closing:
+            if self._goodbye.is_set():
                 return
-            self._connection.receive_data(data)
-            while (message := self._connection.next_message()) is not NEED_DATA:
-                if message is CONNECTION_CLOSED:
-                    self._scope.cancel()
+            self._connection.receive_data(bytes(data))
+            while events := self._received():
+                self._hub.handle(*events)
+                while self._hub.congested(self.number) and not self._goodbye.is_set():
+                    await self._room.wait()
+                if self._goodbye.is_set():
                     return
+            if not data:
+                self._scope.cancel()
+                return
+            self._hub.hold_unfinished(self.number, self._connection.buffered)
+
+    def _received(self) -> list[Event]:
+        """The next messages; a mistake of the peer's is the last of them."""
+        events: list[Event] = []
+        try:
+            while len(events) < EVENTS_MAX:
+                message = self._connection.next_message()
+                if isinstance(message, Signal):
+                    break
                 if type(message) is Hello:
                     self.name += f" ({message.label!r})"
-                self._hub.handle(Received(self.number, message))
-                while self._hub.congested(self.number) and not self._closing:
-                    await self._room.wait()
-                if self._closing:
-                    return
-            self._hub.hold_unfinished(self.number, self._connection.buffered)
+                events.append(Received(self.number, message))
+        except RemoteProtocolError as error:
+            events.append(Faulted(self.number, error.code, error.text))
+        return events

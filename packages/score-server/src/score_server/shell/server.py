@@ -13,20 +13,20 @@ all of them within ``STOP_S_MAX``.  What is cut off then was not acknowledged.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import trio
 
 from .. import __version__
 from ..config import Address
 from ..core import Core
-from ..core.events import Faulted, Stopping
 from ..wire.connection import Connection, Role
 from ..wire.limits import Limits
-from ..wire.messages import TOO_MANY
 from .committer import Committer
 from .hub import Hub
 from .link import Link
@@ -35,7 +35,7 @@ from .log import logger
 
 SOFTWARE = f"score-server {__version__}"
 STOP_S_MAX = 10.0
-# Connections beyond the limit are told so, but not more than this many at a time.
+# Connections beyond the limit are accepted to be told so (by the core), this many at a time.
 REFUSED_AT_ONCE_MAX = 64
 ID_BYTES = 16
 
@@ -88,7 +88,12 @@ class Server:
         Returns what made going on unsafe, if that is why it ended; it is logged already.
         """
         token = trio.lowlevel.current_trio_token()
-        self._committer.attach(token.run_sync_soon, self._hub.handle, self._hub.fail)
+
+        def run_soon(call: Callable[[Any], None], argument: object) -> None:
+            with contextlib.suppress(trio.RunFinishedError):  # durable, and nobody left to tell
+                token.run_sync_soon(call, argument)
+
+        self._committer.attach(run_soon, self._hub.handle, self._hub.fail)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hub.tick)
             nursery.start_soon(self._end_on_failure, nursery.cancel_scope)
@@ -96,6 +101,8 @@ class Server:
                 accepting = trio.CancelScope()
                 connections.start_soon(self._accept, accepting, connections)
                 nursery.start_soon(self._end_on_stop, accepting, connections.cancel_scope)
+            with trio.move_on_after(STOP_S_MAX):
+                await self._hub.stopped.wait()
             nursery.cancel_scope.cancel()
         return self._hub.failure
 
@@ -110,7 +117,7 @@ class Server:
         logger.info("stopping: %d connections", self._open)
         accepting.cancel()
         connections.deadline = trio.current_time() + STOP_S_MAX
-        self._hub.handle(Stopping())
+        self._hub.stop()
 
     async def _accept(self, accepting: trio.CancelScope, connections: trio.Nursery) -> None:
         async def begin(stream: trio.SocketStream) -> None:
@@ -138,10 +145,6 @@ class Server:
         link = Link(self._hub, number, stream, name, Connection(Role.SERVER, self._limits))
         self._open += 1
         connections.start_soon(self._run, link)
-        if self._open > self._limits.connections_max:
-            logger.warning("%s: refused: %d connections are open", name, self._open - 1)
-            text = f"this server takes {self._limits.connections_max} connections; try again later"
-            self._hub.handle(Faulted(number, TOO_MANY, text))
 
     async def _run(self, link: Link) -> None:
         try:
