@@ -60,16 +60,15 @@ def encode(plain: Plain) -> bytes:
     (NaN and the infinities take 16 bits.)
 
     Raises:
-        EncodeError: something in it is not plain, is a cycle, or nests deeper than 100.
+        EncodeError: something in it is not plain, or nests deeper than 100 (as a cycle does).
     """
-    try:
-        data = cbor2.dumps(plain)
-    except (cbor2.CBOREncodeError, UnicodeEncodeError, RecursionError) as error:
-        raise EncodeError(f"cannot be encoded: {error}") from error
-    # The walk comes second because cbor2 has by then made sure that there is no cycle.
+    # Before cbor2 sees it: deep enough nesting makes its encoder overflow the stack (6.3.0).
     if problem := _problem(plain):
         raise EncodeError(problem)
-    return data
+    try:
+        return cbor2.dumps(plain)
+    except UnicodeEncodeError as error:
+        raise EncodeError(f"a text has no encoding in UTF-8: {error}") from error
 
 
 def decode(data: bytes, *, depth_max: int) -> Plain:
@@ -114,8 +113,18 @@ def decode_loosely(data: bytes, *, depth_max: int) -> object:
     return value
 
 
+def utf8_length(text: str) -> int:
+    """Bytes of *text* in UTF-8; -1 for a lone surrogate, which has no encoding."""
+    if text.isascii():
+        return len(text)
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return -1
+
+
 def _problem(value: object) -> str | None:
-    """What is not plain about *value* (which has no cycles), or None."""
+    """What is not plain about *value*, or None.  A cycle is infinitely deep."""
     level: list[object] = [value]
     for _ in range(ENCODE_DEPTH_MAX + 1):
         kinds = set(map(type, level))
@@ -128,7 +137,11 @@ def _problem(value: object) -> str | None:
                     return "an integer does not fit in 64 bits with sign"
         if list not in kinds:
             return None
-        level = list(chain.from_iterable(item for item in level if type(item) is list))
+        # An array that stands in two places is looked at once: a cycle cannot multiply.
+        arrays = {id(item): item for item in level if type(item) is list}
+        level = list(chain.from_iterable(arrays.values()))
+        if not level:
+            return None
     return f"arrays are nested deeper than {ENCODE_DEPTH_MAX}"
 
 

@@ -22,8 +22,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final, Literal
 
+from .codec import utf8_length
 from .errors import LocalProtocolError, RemoteProtocolError
-from .fields import FieldError, VersionError, read_count, read_message, utf8_length
+from .fields import FieldError, VersionError, read_count, read_message
 from .frames import FrameBuffer, encode_frames, encode_message, message_bytes_max
 from .limits import HELLO_FRAME_BYTES_MAX, Limits
 from .messages import (
@@ -146,8 +147,8 @@ class Connection:
             raise LocalProtocolError(
                 f"{name} takes {len(encoded)} bytes, more than a frame of {frame_bytes_max} holds"
             )
-        if over := self._over_limit(message):
-            raise LocalProtocolError(over[1])
+        if fault := self._fault(message):
+            raise LocalProtocolError(fault[1])
         try:
             self.standing.advance(message)
         except OutOfOrder as error:
@@ -187,8 +188,8 @@ class Connection:
         if (CODES[kind] >= _SERVER_CODES_FROM) is not (self.role is Role.CLIENT):
             text = f"{kind.__name__} was sent to a {self.role.value}"
             raise RemoteProtocolError(OUT_OF_ORDER, text)
-        if over := self._over_limit(message):
-            raise RemoteProtocolError(*over)
+        if fault := self._fault(message):
+            raise RemoteProtocolError(*fault)
         try:
             keep = self.standing.advance(message)
         except OutOfOrder as error:
@@ -208,11 +209,13 @@ class Connection:
             return HELLO_FRAME_BYTES_MAX
         return self.limits.frame_bytes_max
 
-    def _over_limit(self, message: Message) -> tuple[int, str] | None:
-        """The error code and text for what in *message* passes the server's limits, or None."""
+    def _fault(self, message: Message) -> tuple[int, str] | None:
+        """The error code and text for what passes the server's limits or contradicts itself, or None."""
         limits = self.limits
         if isinstance(message, Submit):
             size = len(message.payload)
+            if not message.settled < message.seq > message.follows:
+                return OUT_OF_ORDER, "Submit.settled and Submit.follows must be below its seq"
             if size > limits.change_bytes_max:
                 return TOO_LARGE, f"a change of {size} bytes, {limits.change_bytes_max} allowed"
         elif isinstance(message, Join):

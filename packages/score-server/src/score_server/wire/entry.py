@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import cbor2
 
-from .codec import INT_MAX, DecodeError, decode_loosely
+from .codec import INT_MAX, DecodeError, decode_loosely, utf8_length
 
 CHAIN_BYTES = 16
 INCARNATION_BYTES = 16
@@ -82,7 +82,7 @@ def _problem(
         return f"Entry.session must be {SESSION_BYTES} bytes"
     if type(seq) is not int or not 1 <= seq <= INT_MAX:
         return "Entry.seq must be an integer of 1 to 2^63-1"
-    if type(label) is not str or len(label) > LABEL_BYTES_MAX:
+    if type(label) is not str or not 0 <= utf8_length(label) <= LABEL_BYTES_MAX:
         return f"Entry.label must be text of at most {LABEL_BYTES_MAX} bytes"
     if type(payload) is not bytes:
         return "Entry.payload must be bytes"

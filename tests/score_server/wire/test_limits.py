@@ -1,0 +1,33 @@
+"""The announced limits."""
+
+from __future__ import annotations
+
+import re
+
+from score_server.wire.entry import ENTRY_OVERHEAD_BYTES_MAX
+from score_server.wire.frames import message_bytes_max
+from score_server.wire.limits import HELLO_FRAME_BYTES_MAX, Limits
+
+
+def test_a_change_and_its_entry_fit_into_a_frame() -> None:
+    limits = Limits()
+    entry = limits.change_bytes_max + limits.name_bytes_max + ENTRY_OVERHEAD_BYTES_MAX
+    # The heads of an Entries message: array, code, channel, array, byte string.
+    assert entry + 1 + 2 + 5 + 1 + 5 <= message_bytes_max(limits.frame_bytes_max)
+
+
+def test_a_hello_fits_before_limits_are_known() -> None:
+    assert 2 * Limits().name_bytes_max < HELLO_FRAME_BYTES_MAX
+
+
+def test_each_limit_names_its_unit_or_counts() -> None:
+    for name in Limits._fields:
+        assert re.search(r"_(bytes_max|max|s)$", name), name
+
+
+def test_the_order_on_the_wire_never_changes() -> None:
+    assert Limits._fields[:11] == (
+        "frame_bytes_max", "change_bytes_max", "name_bytes_max", "connections_max", "channels_max",
+        "unsettled_max", "pinned_max", "sessions_max", "retention_s", "hello_timeout_s",
+        "credit_bytes_max",
+    )  # fmt: skip
