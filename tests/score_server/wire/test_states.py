@@ -1,0 +1,239 @@
+"""The three tables, cell by cell: what is not allowed here is refused there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from score_server.wire.messages import (
+    CODES,
+    AskOutcome,
+    Bye,
+    Credit,
+    Entries,
+    Error,
+    Hello,
+    Join,
+    Joined,
+    Leave,
+    ListGroups,
+    Message,
+    OpenSession,
+    Ping,
+    Pong,
+    Refused,
+    SessionOpened,
+    Submit,
+    Sync,
+    Synced,
+    Taken,
+    Welcome,
+)
+from score_server.wire.states import (
+    CHANNEL,
+    CHANNEL_KINDS,
+    CONNECTION,
+    DROPPED_WHEN_GONE,
+    SESSION,
+    SESSION_KINDS,
+    ChannelState,
+    ConnectionState,
+    Ending,
+    OutOfOrder,
+    SessionState,
+    Standing,
+)
+
+from .golden import GOLDEN
+
+# One message of each type, on channel 1 where it has one; the Error on channel 0 under Ending.
+SAMPLES: dict[object, Message] = {type(message): message for message, _ in GOLDEN.values()}
+SAMPLES[Join] = GOLDEN["join_fresh"][0]
+SAMPLES[Error] = Error(8, 1, "")
+SAMPLES[Submit] = GOLDEN["submit"][0]
+SAMPLES[Ending] = Error(1, 0, "")
+
+# How to bring about each state of a connection, and of a channel once it is open.
+CONNECTIONS: dict[ConnectionState, list[object]] = {
+    ConnectionState.NEW: [],
+    ConnectionState.GREETED: [Hello],
+    ConnectionState.OPEN: [Hello, Welcome],
+    ConnectionState.LEAVING: [Hello, Welcome, Bye],
+    ConnectionState.ENDED: [Ending],
+}
+SESSIONS: dict[SessionState, list[object]] = {
+    SessionState.NONE: [],
+    SessionState.OPENING: [OpenSession],
+    SessionState.OPEN: [OpenSession, SessionOpened],
+}
+CHANNELS: dict[ChannelState, list[object]] = {
+    ChannelState.UNUSED: [],
+    ChannelState.JOINING: [Join],
+    ChannelState.OPEN: [Join, Joined],
+    ChannelState.GONE: [Join, Joined, Leave],
+}
+OPEN = CONNECTIONS[ConnectionState.OPEN]
+
+# The tables once more, as sentences: who reads states.py compares with docs/protocol.md, which has these.
+ALLOWED_ON_A_CONNECTION = {
+    ConnectionState.NEW: {Hello, Ending},
+    ConnectionState.GREETED: {Welcome, Ending},
+    ConnectionState.OPEN: set(SAMPLES) - {Hello, Welcome},
+    ConnectionState.LEAVING: {kind for kind, sample in SAMPLES.items() if CODES[type(sample)] > 64}
+    - {Welcome},
+    ConnectionState.ENDED: set(),
+}
+ALLOWED_IN_A_SESSION = {
+    SessionState.NONE: {OpenSession},
+    SessionState.OPENING: {SessionOpened},
+    SessionState.OPEN: {Submit, Taken, Refused},
+}
+ALLOWED_ON_A_CHANNEL = {
+    ChannelState.UNUSED: {Join},
+    ChannelState.JOINING: {Joined, Submit, Sync, Credit, Leave, Error},
+    ChannelState.OPEN: {Entries, Submit, Sync, Credit, Leave, Error},
+    ChannelState.GONE: {Joined, Entries, Submit, Sync, Credit, Leave, Error},
+}
+
+
+def standing(*kinds: object) -> Standing:
+    found = Standing()
+    for kind in kinds:
+        found.advance(SAMPLES[kind])
+    return found
+
+
+def cells(states: Iterable[object], kinds: Iterable[type]) -> list[tuple[object, type]]:
+    """Every cell of a table, in an order that does not change."""
+    return list(product(states, sorted(kinds, key=lambda kind: kind.__name__)))
+
+
+def snapshot(found: Standing) -> tuple[object, ...]:
+    return found.connection, found.session, dict(found.channels), found.highest
+
+
+@pytest.mark.parametrize(("state", "kind"), list(product(CONNECTIONS, SAMPLES)))
+def test_a_connection_lets_through_what_its_table_has(state: ConnectionState, kind: type) -> None:
+    allowed = kind in ALLOWED_ON_A_CONNECTION[state]
+    assert ((state, kind) in CONNECTION) is allowed
+    if not allowed:
+        found = standing(*CONNECTIONS[state])
+        before = snapshot(found)
+        with pytest.raises(OutOfOrder, match=f"while the connection is {state.name}"):
+            found.advance(SAMPLES[kind])
+        assert snapshot(found) == before
+
+
+@pytest.mark.parametrize(("state", "kind"), cells(SESSIONS, SESSION_KINDS))
+def test_a_session_lets_through_what_its_table_has(state: SessionState, kind: type) -> None:
+    found = standing(*OPEN, Join, *SESSIONS[state])
+    before = snapshot(found)
+    if kind in ALLOWED_IN_A_SESSION[state]:
+        assert found.advance(SAMPLES[kind])
+        assert found.session is SESSION[state, kind]
+    else:
+        assert (state, kind) not in SESSION
+        with pytest.raises(OutOfOrder, match=f"while the session is {state.name}"):
+            found.advance(SAMPLES[kind])
+        assert snapshot(found) == before
+
+
+@pytest.mark.parametrize(("state", "kind"), cells(CHANNELS, CHANNEL_KINDS))
+def test_a_channel_lets_through_what_its_table_has(state: ChannelState, kind: type) -> None:
+    found = standing(*OPEN, OpenSession, SessionOpened, *CHANNELS[state])
+    assert found.channel(1) is state
+    before = snapshot(found)
+    if kind in ALLOWED_ON_A_CHANNEL[state]:
+        kept = found.advance(SAMPLES[kind])
+        assert found.channel(1) is CHANNEL[state, kind]
+        assert kept is not (state is ChannelState.GONE and kind in DROPPED_WHEN_GONE)
+    else:
+        assert (state, kind) not in CHANNEL
+        with pytest.raises(OutOfOrder, match=f"while channel 1 is {state.name}"):
+            found.advance(SAMPLES[kind])
+        assert snapshot(found) == before
+
+
+def test_states_are_reached_as_the_tables_say() -> None:
+    for states, of in ((CONNECTIONS, "connection"), (SESSIONS, "session")):
+        for state, way in states.items():
+            prefix = OPEN if of == "session" else []
+            assert getattr(standing(*prefix, *way), of) is state
+    assert CONNECTION[ConnectionState.OPEN, Bye] is ConnectionState.LEAVING
+
+
+def test_an_error_for_channel_0_ends_every_connection_that_has_not_ended() -> None:
+    for state in set(ConnectionState) - {ConnectionState.ENDED}:
+        assert CONNECTION[state, Ending] is ConnectionState.ENDED
+
+
+def test_every_message_has_its_place_in_the_tables() -> None:
+    assert {kind for _, kind in CONNECTION} == {*get_args(Message), Ending}
+    for kind in get_args(Message):
+        assert ("channel" in kind._fields) is (kind in CHANNEL_KINDS)
+
+
+def test_a_channels_number_is_higher_than_all_before_it() -> None:
+    found = standing(*OPEN)
+    found.advance(Join(5, "a", None))
+    for number in (1, 4, 5):
+        with pytest.raises(OutOfOrder, match=f"Join while channel {number} is"):
+            found.advance(Join(number, "b", None))
+    found.advance(Join(6, "b", None))
+    assert found.channel(4) is ChannelState.GONE
+    assert found.channel(7) is ChannelState.UNUSED
+
+
+def test_a_submission_needs_its_session_and_its_channel_and_moves_neither_without() -> None:
+    found = standing(*OPEN, Join)
+    with pytest.raises(OutOfOrder, match="Submit while the session is NONE"):
+        found.advance(SAMPLES[Submit])
+    found = standing(*OPEN, OpenSession, SessionOpened)
+    with pytest.raises(OutOfOrder, match="Submit while channel 1 is UNUSED"):
+        found.advance(SAMPLES[Submit])
+
+
+def test_gone_channels_take_no_memory() -> None:
+    found = standing(*OPEN)
+    for number in range(1, 1000):
+        found.advance(Join(number, "a", None))
+        found.advance(Leave(number) if number % 2 else Error(8, number, ""))
+    assert found.channels == {}
+
+
+def test_both_ends_agree_after_any_allowed_conversation() -> None:
+    # What is in flight when the other side ends a channel: every crossing of two messages.
+    for first, second in product((Leave, Error), (Leave, Error, Sync, Credit, Entries, Submit)):
+        found = standing(*OPEN, OpenSession, SessionOpened, Join, Joined, first)
+        found.advance(SAMPLES[second])
+        assert found.channel(1) is ChannelState.GONE
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(list(SAMPLES)), st.integers(1, 3)), max_size=30))
+def test_any_sequence_moves_within_the_tables_or_not_at_all(
+    steps: list[tuple[object, int]],
+) -> None:
+    found = standing(*OPEN)
+    for kind, channel in steps:
+        message = SAMPLES[kind]
+        if kind in CHANNEL_KINDS:
+            message = message._replace(channel=channel)  # type: ignore[call-arg]
+        before = snapshot(found)
+        try:
+            found.advance(message)
+        except OutOfOrder:
+            assert snapshot(found) == before
+        assert set(found.channels.values()) <= {ChannelState.JOINING, ChannelState.OPEN}
+        assert found.highest >= max(found.channels, default=0)
+
+
+def test_messages_without_channel_or_session_pass_while_open() -> None:
+    found = standing(*OPEN)
+    for message in (Ping(1), Pong(1), ListGroups(1, ""), AskOutcome(1, bytes(16), 1), Synced(1, 1)):
+        assert found.advance(message)
