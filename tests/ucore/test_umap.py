@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Any
@@ -23,7 +23,7 @@ from ucore import (
     recording,
 )
 
-NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 # Equal in groups, unequal in type or zone; -1 and -2 have one hash.
 KEYS = [
     1, 1.0, True, Decimal(1), 0, -0.0, 0.0, False, -1, -2, "a", b"a", "", None, (1,), (True,), (1.0, ()),

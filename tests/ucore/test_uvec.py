@@ -139,7 +139,7 @@ def test_it_is_a_list_to_everybody_else() -> None:
     assert isinstance(v, list)
     assert json.dumps(v) == "[1, [2]]"
     assert [*v] == v == [1, [2]]
-    assert type(v[:]) is type(v + [3]) is type(v * 2) is list
+    assert type(v[:]) is type(v.__add__([3])) is type(v * 2) is list
     match v:
         case [one, _]:
             assert one == 1

@@ -19,6 +19,7 @@ from .base import ROOT_ID, NodeId
 from .change import Change, Failed, Literal
 from .errors import MalformedUpdateError, SkeletonError
 from .primitives import DEPTH_MAX, INT_MAX, Plain, decode, decode_key
+from .registry import short
 from .types import decode_skeleton, merge_skeletons
 
 KINDS: Final = {
@@ -32,22 +33,21 @@ KINDS: Final = {
 _QUICK: Final = frozenset({float, bool, bytes, type(None)})
 
 
-class Step(NamedTuple):
-    """One operation, ready to run.
-
-    *ids* are those that the text gives to nodes; *depth* the levels of containers it brings.
-    """
-
-    run: Callable[..., object]
-    kinds: tuple[str, ...]
-    target: NodeId
-    arguments: tuple[Any, ...]
-    ids: tuple[NodeId, ...]
-    depth: int
+Step = tuple[
+    Callable[..., object],  # how it applies
+    tuple[str, ...],  # the kinds of nodes that it applies to
+    NodeId,  # its node; (0, n) with n > 0 is one that this very update makes
+    tuple[Any, ...],  # its arguments, decoded
+    tuple[NodeId, ...],  # ids that its text gives to nodes
+    int,  # levels of containers that it brings
+]
+"""One operation, ready to run; a bare tuple, because one is made for every operation of a log."""
 
 
 class Reader:
     """Reads plain forms; raises ``MalformedUpdateError`` or ``UnknownTypeError``, nothing else."""
+
+    __slots__ = ("depth", "ids", "ordinal")
 
     def __init__(self) -> None:
         self.ordinal = 0
@@ -57,7 +57,7 @@ class Reader:
     def value(self, plain: object, level: int = 1) -> object:
         """A native as it is, a leaf decoded, a container as a ``Literal``."""
         kind = type(plain)
-        if kind in _QUICK:
+        if kind in _QUICK or (kind is str and cast("str", plain).isascii()):
             return plain
         if kind is list:
             form = cast("list[Any]", plain)
@@ -116,82 +116,74 @@ def is_count(plain: object) -> bool:
 
 
 # ---------------------------------------------------------------- arguments
+#
+# Each reads an operation's arguments, which begin at place 3, behind code and node id.
 
 Arguments = tuple[Any, ...]
 
 
-def _nothing(_: Reader, plain: list[Any]) -> Arguments:
-    _expect(plain, 0)
+def _nothing(_: Reader, _op: list[Any]) -> Arguments:
     return ()
 
 
-def _key(_: Reader, plain: list[Any]) -> Arguments:
-    _expect(plain, 1)
-    return (decode_key(plain[0]),)
+def _key(_: Reader, op: list[Any]) -> Arguments:
+    return (decode_key(op[3]),)
 
 
-def _key_value(reader: Reader, plain: list[Any]) -> Arguments:
-    _expect(plain, 2)
-    return (decode_key(plain[0]), reader.value(plain[1]))
+def _key_value(reader: Reader, op: list[Any]) -> Arguments:
+    return (decode_key(op[3]), reader.value(op[4]))
 
 
-def _key_number(reader: Reader, plain: list[Any]) -> Arguments:
-    key, by = _key_value(reader, plain)
+def _key_number(_: Reader, op: list[Any]) -> Arguments:
+    by = decode(op[4])
     if type(by) not in (int, float):
         raise MalformedUpdateError(f"an increment by {by!r}")
-    return key, by
+    return (decode_key(op[3]), by)
 
 
-def _content(reader: Reader, plain: list[Any]) -> Arguments:
-    return (reader.pairs(plain),)
+def _content(reader: Reader, op: list[Any]) -> Arguments:
+    return (reader.pairs(op[3:]),)
 
 
-def _keys(_: Reader, plain: list[Any]) -> Arguments:
-    return tuple(map(decode_key, plain))
+def _keys(_: Reader, op: list[Any]) -> Arguments:
+    return tuple(map(decode_key, op[3:]))
 
 
-def _value(reader: Reader, plain: list[Any]) -> Arguments:
-    _expect(plain, 1)
-    return (reader.value(plain[0]),)
+def _value(reader: Reader, op: list[Any]) -> Arguments:
+    return (reader.value(op[3]),)
 
 
-def _values(reader: Reader, plain: list[Any]) -> Arguments:
-    return tuple(reader.values(plain))
+def _values(reader: Reader, op: list[Any]) -> Arguments:
+    return tuple(reader.values(op[3:]))
 
 
-def _splice(reader: Reader, plain: list[Any]) -> Arguments:
-    if len(plain) < 2 or not (is_count(plain[0]) and is_count(plain[1])):
+def _splice(reader: Reader, op: list[Any]) -> Arguments:
+    if len(op) < 5 or not (is_count(op[3]) and is_count(op[4])):
         raise MalformedUpdateError("a splice needs a start and a count")
-    return (plain[0], plain[1], *reader.values(plain[2:]))
+    return (op[3], op[4], *reader.values(op[5:]))
 
 
-def _stride(reader: Reader, plain: list[Any]) -> Arguments:
-    if len(plain) < 3 or not (is_count(plain[0]) and is_count(plain[1])) or plain[1] < 1:
+def _stride(reader: Reader, op: list[Any]) -> Arguments:
+    if len(op) < 6 or not (is_count(op[3]) and is_count(op[4])) or op[4] < 1:
         raise MalformedUpdateError("a stride needs a start, a step of 1 or more, and elements")
-    return (plain[0], plain[1], *reader.values(plain[2:]))
+    return (op[3], op[4], *reader.values(op[5:]))
 
 
-def _stride_count(_: Reader, plain: list[Any]) -> Arguments:
-    _expect(plain, 3)
-    if not all(map(is_count, plain)) or plain[1] < 1 or plain[2] < 1:
+def _stride_count(_: Reader, op: list[Any]) -> Arguments:
+    if not all(map(is_count, op[3:])) or op[4] < 1 or op[5] < 1:
         raise MalformedUpdateError("a stride needs a start, a step and a count of 1 or more")
-    return tuple(plain)
+    return tuple(op[3:])
 
 
-def _order(_: Reader, plain: list[Any]) -> Arguments:
-    if not all(map(is_count, plain)) or sorted(plain) != list(range(len(plain))):
+def _order(_: Reader, op: list[Any]) -> Arguments:
+    order = op[3:]
+    if not all(map(is_count, order)) or sorted(order) != list(range(len(order))):
         raise MalformedUpdateError("an order must name each index once")
-    return tuple(plain)
+    return tuple(order)
 
 
-def _skeleton(_: Reader, plain: list[Any]) -> Arguments:
-    _expect(plain, 1)
-    return (decode_skeleton(plain[0]),)
-
-
-def _expect(plain: list[Any], count: int) -> None:
-    if len(plain) != count:
-        raise MalformedUpdateError(f"an operation has {len(plain)} arguments instead of {count}")
+def _skeleton(_: Reader, op: list[Any]) -> Arguments:
+    return (decode_skeleton(op[1]),)
 
 
 # ---------------------------------------------------------------- the table
@@ -213,10 +205,11 @@ def _clear(change: Change, node: Any, raw: Any) -> None:
 
 
 class Operation(NamedTuple):
-    """One row: what it is for, how its arguments are read, how it applies."""
+    """One row: what it is for, how long its text is (None: any), how it is read and applied."""
 
     name: str
     kinds: tuple[str, ...]
+    length: int | None
     read: Callable[[Reader, list[Any]], Arguments]
     run: Callable[..., object]
 
@@ -227,60 +220,64 @@ _VEC = ("vec",)
 _LISTS = ("vec", "stack")
 
 OPERATIONS: Final[dict[int, Operation]] = {
-    codes.DECLARE: Operation("DECLARE", _ANY, _skeleton, _declare),
-    codes.PUT: Operation("PUT", _MAP, _key_value, map_ops.put),
-    codes.DELETE: Operation("DELETE", _MAP, _key, map_ops.delete),
-    codes.DISCARD: Operation("DISCARD", _MAP, _key, map_ops.discard),
-    codes.POP_ITEM: Operation("POP_ITEM", _MAP, _nothing, map_ops.pop_item),
-    codes.SET_DEFAULT: Operation("SET_DEFAULT", _MAP, _key_value, map_ops.set_default),
-    codes.PUT_MANY: Operation("PUT_MANY", _MAP, _content, map_ops.put_many),
-    codes.CLEAR: Operation("CLEAR", _ANY, _nothing, _clear),
-    codes.INCREMENT: Operation("INCREMENT", _MAP, _key_number, map_ops.increment),
-    codes.DISCARD_MANY: Operation("DISCARD_MANY", _MAP, _keys, map_ops.discard_many),
-    codes.APPEND: Operation("APPEND", _LISTS, _value, vec_ops.append),
-    codes.EXTEND: Operation("EXTEND", _LISTS, _values, vec_ops.extend),
-    codes.POP: Operation("POP", _LISTS, _nothing, vec_ops.pop),
-    codes.SPLICE: Operation("SPLICE", _LISTS, _splice, vec_ops.splice),
-    codes.STRIDE_SET: Operation("STRIDE_SET", _VEC, _stride, vec_ops.stride_set),
-    codes.STRIDE_DELETE: Operation("STRIDE_DELETE", _VEC, _stride_count, vec_ops.stride_delete),
-    codes.STRIDE_INSERT: Operation("STRIDE_INSERT", _VEC, _stride, vec_ops.stride_insert),
-    codes.PERMUTE: Operation("PERMUTE", _VEC, _order, vec_ops.permute),
-    codes.REVERSE: Operation("REVERSE", _VEC, _nothing, vec_ops.reverse),
+    codes.DECLARE: Operation("DECLARE", _ANY, 2, _skeleton, _declare),
+    codes.PUT: Operation("PUT", _MAP, 5, _key_value, map_ops.put),
+    codes.DELETE: Operation("DELETE", _MAP, 4, _key, map_ops.delete),
+    codes.DISCARD: Operation("DISCARD", _MAP, 4, _key, map_ops.discard),
+    codes.POP_ITEM: Operation("POP_ITEM", _MAP, 3, _nothing, map_ops.pop_item),
+    codes.SET_DEFAULT: Operation("SET_DEFAULT", _MAP, 5, _key_value, map_ops.set_default),
+    codes.PUT_MANY: Operation("PUT_MANY", _MAP, None, _content, map_ops.put_many),
+    codes.CLEAR: Operation("CLEAR", _ANY, 3, _nothing, _clear),
+    codes.INCREMENT: Operation("INCREMENT", _MAP, 5, _key_number, map_ops.increment),
+    codes.DISCARD_MANY: Operation("DISCARD_MANY", _MAP, None, _keys, map_ops.discard_many),
+    codes.APPEND: Operation("APPEND", _LISTS, 4, _value, vec_ops.append),
+    codes.EXTEND: Operation("EXTEND", _LISTS, None, _values, vec_ops.extend),
+    codes.POP: Operation("POP", _LISTS, 3, _nothing, vec_ops.pop),
+    codes.SPLICE: Operation("SPLICE", _LISTS, None, _splice, vec_ops.splice),
+    codes.STRIDE_SET: Operation("STRIDE_SET", _VEC, None, _stride, vec_ops.stride_set),
+    codes.STRIDE_DELETE: Operation("STRIDE_DELETE", _VEC, 6, _stride_count, vec_ops.stride_delete),
+    codes.STRIDE_INSERT: Operation("STRIDE_INSERT", _VEC, None, _stride, vec_ops.stride_insert),
+    codes.PERMUTE: Operation("PERMUTE", _VEC, None, _order, vec_ops.permute),
+    codes.REVERSE: Operation("REVERSE", _VEC, 3, _nothing, vec_ops.reverse),
 }
 
 
 def read(ops: list[Any]) -> list[Step]:
-    """The steps of an update's text; raises ``CannotApplyError``'s kinds."""
+    """The steps of an update's text; raises MalformedUpdateError or UnknownTypeError."""
     reader = Reader()
-    steps = []
-    for op in ops:
-        if type(op) is not list or not op or type(op[0]) is not int or op[0] not in OPERATIONS:
-            raise MalformedUpdateError(f"no operation: {op!r:.80}")
-        _, kinds, read_arguments, run, *_ = operation = OPERATIONS[op[0]]
-        reader.depth = 0
-        if op[0] == codes.DECLARE:
-            target, plain = ROOT_ID, op[1:]
-        else:
-            target, plain = reader.node_id(op), op[3:]
-            if target[0] and not target[1]:
-                raise MalformedUpdateError(f"no node id: {list(target)}")
-        try:
-            arguments = read_arguments(reader, plain)
-        except MalformedUpdateError as error:
-            raise MalformedUpdateError(f"{operation.name}: {error}") from error
+    return [_read_one(reader, op) for op in ops]
+
+
+def _read_one(reader: Reader, op: list[Any]) -> Step:
+    if type(op) is not list or not op or type(op[0]) is not int:
+        raise MalformedUpdateError(f"no operation: {short(op)}")
+    operation = OPERATIONS.get(op[0])
+    if operation is None:
+        raise MalformedUpdateError(f"no operation has the code {op[0]}")
+    name, kinds, length, read_arguments, run = operation
+    if length is not None and len(op) != length:
+        raise MalformedUpdateError(f"{name} has {len(op)} parts instead of {length}")
+    target = ROOT_ID if op[0] == codes.DECLARE else reader.node_id(op)
+    if target[0] and not target[1]:
+        raise MalformedUpdateError(f"{name}: {target} is no node id")
+    reader.depth = 0
+    try:
+        arguments = read_arguments(reader, op)
+    except MalformedUpdateError as error:
+        raise MalformedUpdateError(f"{name}: {error}") from error
+    ids: tuple[NodeId, ...] = ()
+    if reader.ids:
         ids = tuple(reader.ids)
-        if ids:
-            reader.ids = []
-            if len(set(ids)) != len(ids) or not all(p and n for p, n in ids):
-                raise MalformedUpdateError(f"{operation.name}: a node id occurs twice or is none")
-        steps.append(Step(run, kinds, target, arguments, ids, reader.depth))
-    return steps
+        reader.ids = []
+        if len(set(ids)) != len(ids) or not all(p and n for p, n in ids):
+            raise MalformedUpdateError(f"{name}: a node id occurs twice or is none")
+    return (run, kinds, target, arguments, ids, reader.depth)
 
 
 def read_dump(root: object, skeleton: object, position: int) -> Literal:
     """The content of a dump; raises as ``read`` does."""
     reader = Reader()
-    _skeleton(reader, [skeleton])
+    decode_skeleton(skeleton)
     literal = reader.value(root)
     if type(literal) is not Literal or literal.ident != ROOT_ID or reader.ordinal:
         raise MalformedUpdateError(

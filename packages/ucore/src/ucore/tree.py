@@ -8,6 +8,9 @@ Rules
 - An operation that fails is data, not an exception: the operations before it are taken back by
   their inverses, and every replica does the same.  Applying raises only when this replica
   cannot go on (``LocalDivergenceError``), and leaves the mark.
+- A declaration of the nesting stands even if an operation behind it fails: what a group is for must
+  not depend on whether its first change worked, and a replica of another kind, on which everything
+  fails, has to learn it as well.
 - Removed nodes are remembered weakly by id, so that undo and replay fill the same objects.
 
 Rejected: changing a copy and swapping it in (a change would cost as much as the structure), and a
@@ -83,7 +86,6 @@ class Tree:
         undo: list[list[object]] | None = [] if inverse or len(steps) > 1 else None
         change = Change(self, position, undo, effects)
         noted = len(effects) if effects is not None else 0
-        skeleton = self.skeleton
         results: list[object] = []
         failure = None
         self.interrupted = True
@@ -93,14 +95,14 @@ class Tree:
         except Failed as failed:
             failure = OpFailure(len(results), failed.error)
             self._take_back(undo, position)
-            self.skeleton = skeleton
             if effects is not None:
                 del effects[noted:]
         self.position = position
         if failure is None:
             for recording in self.recordings:
                 recording.append(update)
-        self._note_shadow()
+        if self.debug:
+            self._note_shadow()
         self.interrupted = False
         if failure is not None:
             return Applied([], failure, None)
@@ -198,7 +200,12 @@ class Tree:
     def verify(self, node: Node) -> None:
         """Raise LocalDivergenceError if *node* was changed past ucore, as far as ``len`` shows."""
         if len(node._raw()) != node._count:
+            self._suspect()
             raise _diverged(node)
+
+    def _suspect(self) -> None:
+        """Have the owner rebuild the tree at the next call; a value alone has nothing to go by."""
+        self.interrupted = self.owner is not None
 
     def verify_all(self) -> None:
         """``verify`` for every node; under UCORE_DEBUG=1, compare the whole content."""
