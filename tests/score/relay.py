@@ -90,8 +90,9 @@ class Relay:
                 data = source.recv(65536 if budget is None else budget)
                 if not data:
                     break
-                sink.sendall(data)
+                # Counted first: who has received something must not find it uncounted.
                 setattr(self, name, getattr(self, name) + len(data))
+                sink.sendall(data)
                 if budget is not None:
                     budget -= len(data)
         except OSError:

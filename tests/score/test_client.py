@@ -165,48 +165,44 @@ def test_reconnecting_is_told_at_warning(relay: Relay, caplog: pytest.LogCapture
     assert "connecting again" in caplog.text
 
 
-def cut_before_answer(relay: Relay) -> tuple[Client, SMap[str, int], str]:
-    """A client whose submission was sent and whose answer will not come; the token."""
-    with score.connect(relay.url, name="probe") as probe:
-        stock = SMap[str, int](probe, "stock")
-        stock["warm"] = 1
-        relay.cut_all()
-        probe.ping()
-        sent = relay.bytes_down
-        stock["probe"] = 0
-        answer = relay.bytes_down - sent
-    assert answer > 20
-    client = score.connect(relay.url, name="probe")
-    stock = SMap[str, int](client, "stock")
-    stock["warm"] = 2
-    relay.cut_all()
-    relay.cut_next(down=len_of_session(relay, client) + answer // 2, then_refuse=True)
-    with client.deadline(0.5), pytest.raises(score.OutcomeUnknown, match="outcome") as caught:
+def one_change(relay: Relay, group: str) -> None:
+    with score.connect(relay.url, name="ada") as client:
+        SMap[str, int](client, group)["x"] = 1
+
+
+def bytes_of_one_change(relay: Relay) -> tuple[int, int]:
+    """What ``one_change`` sends and receives until it has its answer."""
+    before = relay.bytes_up, relay.bytes_down
+    one_change(relay, "rehearsal")
+    goodbye = 4 + len(b"\x81\x82\x0b\x01")
+    return relay.bytes_up - before[0] - goodbye, relay.bytes_down - before[1]
+
+
+@pytest.mark.parametrize(("direction", "verdict"), [("down", "taken"), ("up", "not taken")])
+def test_an_unknown_outcome_is_settled_once_and_for_all(
+    direction: str, verdict: str, relay: Relay
+) -> None:
+    up, down = bytes_of_one_change(relay)
+    if direction == "up":  # the last byte of the submission never arrives
+        relay.cut_next(up=up - 1, then_refuse=True)
+    else:  # the last byte of its answer never arrives
+        relay.cut_next(down=down - 1, then_refuse=True)
+    client = score.connect(relay.url, name="ada")
+    stock = SMap[str, int](client, "rehearsed")
+    with client.deadline(0.3), pytest.raises(score.OutcomeUnknown, match="outcome") as caught:
         stock["x"] = 1
     assert isinstance(caught.value, TimeoutError)
-    assert caught.value.group == "stock"
-    return client, stock, caught.value.token
-
-
-def len_of_session(relay: Relay, client: Client) -> int:
-    """Bytes that come down on a new connection before the answer to a submission."""
-    before = relay.bytes_down
-    client.ping()
-    welcome = relay.bytes_down - before
-    relay.cut_all()
-    return welcome
-
-
-def test_an_unknown_outcome_is_settled_before_the_next_call(relay: Relay) -> None:
-    client, stock, token = cut_before_answer(relay)
+    assert caught.value.group == "rehearsed"
+    with client.deadline(0.05), pytest.raises(score.DeadlineExceeded):
+        stock.sync()
     relay.accept()
-    assert client.ping() > 0
-    outcome = client.outcome(token)
-    stock.sync()
-    assert (outcome.verdict == "taken") == ("x" in stock)
-    assert (outcome.position is None) == (outcome.verdict == "not taken")
     with score.connect(relay.url) as elsewhere:
-        assert elsewhere.outcome(token) == outcome
+        outcome = elsewhere.outcome(caught.value.token)
+    assert outcome == (verdict, 1 if verdict == "taken" else None)
+    assert client.ping() > 0  # settles on the way
+    assert client.outcome(caught.value.token) == outcome
+    stock.sync()
+    assert stock == ({"x": 1} if verdict == "taken" else {})
     stock["y"] = 2
     assert stock["y"] == 2
     client.close()
@@ -298,7 +294,7 @@ def test_a_session_that_the_server_lost_is_replaced(relay: Relay) -> None:
         stock = SMap[str, int](client, "stock")
         stock["x"] = 1
         client._session.id = bytes(16)
-        relay.cut_all()
+        client._drop()
         stock["x"] = 2
         assert client._session.id != bytes(16)
         assert stock == {"x": 2}

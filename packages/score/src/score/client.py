@@ -357,8 +357,11 @@ class Client:
 
     def _connect(self, deadline: Deadline, *, patient: bool) -> Link:
         delays = backoff_delays(self._random)
+        failed: ConnectionFailed | None = None
         while True:
             try:
+                if failed is not None:
+                    self._pause(next(delays), deadline)
                 return Link(self._address, self._label, deadline)
             except ConnectionLost as error:
                 failed = ConnectionFailed(
@@ -368,9 +371,9 @@ class Client:
                 if not patient:
                     raise failed from error
                 logger.debug("%s", error)
-            try:
-                self._pause(next(delays), deadline)
             except DeadlineExceeded as error:
+                if failed is None:
+                    raise
                 raise DeadlineExceeded(f"{failed}; nothing was changed") from error
 
     def _pause(self, seconds: float, deadline: Deadline) -> None:

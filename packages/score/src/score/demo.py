@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import random
 import re
@@ -115,6 +116,7 @@ def unfinished(shared: Shared) -> list[int]:
 
 def work(url: str, name: str, folder: str | None) -> None:
     """What each client process does: take pieces until none is left, then report its replicas."""
+    _quiet()
     texts = pieces(folder)
     choose = random.Random(name)
     with score.connect(url, name=name, timeout=60, wait=START_S_MAX) as client:
@@ -219,8 +221,9 @@ class Workers:
 
     def stop(self) -> None:
         for worker in self._running.values():
-            worker.kill()
-            worker.communicate()
+            if worker.returncode is None:
+                worker.kill()
+                worker.communicate()
 
 
 def _free_port() -> int:
@@ -258,9 +261,10 @@ class Account:
             self.event(f"{done} of {total} pieces done")
 
 
-def run(folder: str | None = None, out: TextIO = sys.stdout) -> int:
+def run(folder: str | None = None, out: TextIO | None = None) -> int:
     """Run the demonstration; returns the exit status: 0 only if everything agrees."""
-    account = Account(out)
+    _quiet()
+    account = Account(out or sys.stdout)
     if folder is not None and not Path(folder).is_dir():
         account.line(f"score demo: --text {folder} is not a folder; give a folder of text files")
         return 2
@@ -336,24 +340,30 @@ def follow(
     """Watch the list of what was done until no piece is left, and disturb on the way."""
     last = len(shared.done)
     last_news = time.monotonic()
-    while True:
-        # The list alone does not tell the end: a worker killed right after its batch leaves
-        # no line.  A quiet second is when to look at the maps themselves.
-        for _ in shared.done.watch(timeout=1.0):
-            for at in range(last + 1, len(shared.done) + 1):
-                disturbances.pop(at, _nothing)()
-            last, last_news = len(shared.done), time.monotonic()
-            account.progress(last, total)
-            if last >= total:
+    with shared.done.watch(timeout=1.0) as watch:
+        while True:
+            # The list alone does not tell the end: a worker killed right after its batch leaves
+            # no line.  A quiet second is when to look at the maps themselves.
+            for _ in watch:
+                for at in range(last + 1, len(shared.done) + 1):
+                    disturbances.pop(at, _nothing)()
+                last, last_news = len(shared.done), time.monotonic()
+                account.progress(last, total)
+                if last >= total:
+                    break
+            shared.sync()
+            left = unfinished(shared)
+            if not left:
                 break
-        shared.sync()
-        left = unfinished(shared)
-        if not left:
-            break
-        if time.monotonic() - last_news > SILENCE_S_MAX:
-            raise TimeoutError(f"{len(left)} pieces are still not done, e.g. {left[:5]}")
+            if time.monotonic() - last_news > SILENCE_S_MAX:
+                raise TimeoutError(f"{len(left)} pieces are still not done, e.g. {left[:5]}")
     for disturb in disturbances.values():
         disturb()
+
+
+def _quiet() -> None:
+    """Lost connections are part of the show, and the account tells of them."""
+    logging.getLogger("score").addHandler(logging.NullHandler())
 
 
 def _nothing() -> None:

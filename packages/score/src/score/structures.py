@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from ucore import UMap, UStack, UVec
 
@@ -22,6 +22,22 @@ K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 S = TypeVar("S", bound="Shared")
+
+if TYPE_CHECKING:
+    _Map, _Vec, _Stack = UMap, UVec, UStack
+else:
+
+    class _Generic:
+        """Type checkers have to see ``UMap[K, V]`` as the base, but ucore refuses type variables at
+        run time, because they say nothing there: subscripted, this gives the class itself."""
+
+        def __init__(self, cls: type) -> None:
+            self._cls = cls
+
+        def __getitem__(self, _: object) -> type:
+            return self._cls
+
+    _Map, _Vec, _Stack = _Generic(UMap), _Generic(UVec), _Generic(UStack)
 
 
 class Shared:
@@ -115,7 +131,7 @@ class Shared:
         self.close()
 
 
-class SMap(Shared, UMap[K, V]):
+class SMap(Shared, _Map[K, V]):
     """A dict that programs share.  ``SMap[str, int](client, "stock")`` joins the group "stock".
 
     Reads are a dict's; every mutator returns once the server has the change, durably, and what it
@@ -141,7 +157,7 @@ class SMap(Shared, UMap[K, V]):
         )
 
 
-class SVec(Shared, UVec[T]):
+class SVec(Shared, _Vec[T]):
     """A list that programs share.  ``SVec[str](client, "log")`` joins the group "log"."""
 
     __slots__ = ("_view",)
@@ -151,7 +167,7 @@ class SVec(Shared, UVec[T]):
         self._join(client, group)
 
 
-class SStack(Shared, UStack[T]):
+class SStack(Shared, _Stack[T]):
     """A stack that programs share: what one pops, nobody else does."""
 
     __slots__ = ("_view",)

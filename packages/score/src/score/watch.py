@@ -8,6 +8,7 @@ send a bounded window of bytes ahead (credit).
 from __future__ import annotations
 
 import logging
+import weakref
 from types import TracebackType
 
 from score_server.wire.messages import Credit
@@ -16,7 +17,7 @@ from .blocking import Deadline, Link
 from .client import join
 from .conversation import ConnectionLost
 from .errors import DeadlineExceeded
-from .replica import Change, Feed
+from .replica import Change, Feed, Replica
 from .view import View
 
 logger = logging.getLogger("score")
@@ -101,7 +102,9 @@ class Watch:
         self._timeout = timeout
         self._follower = Follower(view)
         self._feed = Feed(view.replica.position)
-        view.replica.feeds.append(self._feed)
+        view.replica.feeds = [*view.replica.feeds, self._feed]
+        # A loop over a watch that nobody else holds ends without a close().
+        self._end = weakref.finalize(self, _end, self._follower, view.replica, self._feed)
 
     def __iter__(self) -> Watch:
         return self
@@ -119,9 +122,7 @@ class Watch:
 
     def close(self) -> None:
         """Stop watching.  Idempotent."""
-        self._follower.close()
-        if self._feed in self._view.replica.feeds:
-            self._view.replica.feeds.remove(self._feed)
+        self._end()
 
     def __enter__(self) -> Watch:
         return self
@@ -133,3 +134,9 @@ class Watch:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _end(follower: Follower, replica: Replica, feed: Feed) -> None:
+    follower.close()
+    # A new list, since this may run (as a finalizer) while the old one is being read.
+    replica.feeds = [other for other in replica.feeds if other is not feed]
