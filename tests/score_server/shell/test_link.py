@@ -9,7 +9,13 @@ import trio
 import trio.testing
 
 from score_server.core.events import CloseAfterOutput, Disconnected, Faulted, Received, Ticked, Wake
-from score_server.shell.link import CLOSING_S_MAX, EVENTS_MAX, Flag
+from score_server.shell.link import (
+    CLOSING_S_MAX,
+    EVENTS_MAX,
+    LINGER_S_MAX,
+    LINGER_WHEN_STOPPING_S_MAX,
+    Flag,
+)
 from score_server.wire.messages import (
     MALFORMED,
     OUT_OF_ORDER,
@@ -184,15 +190,30 @@ async def test_what_a_client_says_after_the_goodbye_is_read_and_dropped(
     assert stage.ended == {1}
 
 
-@pytest.mark.parametrize("stuck", ["does not read", "does not close"])
-async def test_a_goodbye_has_a_deadline(stage: Any, autojump_clock: Any, stuck: str) -> None:
+async def test_a_peer_that_does_not_take_its_goodbye_has_a_deadline(
+    stage: Any, autojump_clock: Any
+) -> None:
     stage.connect()
-    if stuck == "does not read":
-        stage.on_send(1, trio.sleep_forever)
+    stage.on_send(1, trio.sleep_forever)
     begun = trio.current_time()
-    stage.hub.handle(Faulted(1, SHUTTING_DOWN, "bye"))
+    stage.hub.handle(Faulted(1, MALFORMED, "no"))
     await stage.end_seen.wait()
-    assert trio.current_time() - begun <= CLOSING_S_MAX + 0.2
+    assert trio.current_time() - begun == pytest.approx(CLOSING_S_MAX)
+
+
+@pytest.mark.parametrize(
+    ("code", "linger_s"),
+    [(MALFORMED, LINGER_S_MAX), (SHUTTING_DOWN, LINGER_WHEN_STOPPING_S_MAX)],
+)
+async def test_a_peer_that_does_not_close_after_the_goodbye_has_a_deadline(
+    stage: Any, autojump_clock: Any, code: int, linger_s: float
+) -> None:
+    client = stage.connect()
+    begun = trio.current_time()
+    stage.hub.handle(Faulted(1, code, "no"))
+    assert await client.receive() == Error(code, 0, "no")
+    await stage.end_seen.wait()
+    assert trio.current_time() - begun == pytest.approx(linger_s)
 
 
 async def test_a_client_that_vanishes_while_it_is_sent_to_is_gone(

@@ -10,16 +10,16 @@ Rules
   hold, so a slow reader costs no memory, and what piled up while a send ran goes out as one.
 - Reading stops while the core holds too many answers that this peer does not take.
 - A goodbye is bounded: once the core has said that this connection ends, it has ``CLOSING_S_MAX``
-  for all that is left, and what the peer still sends is thrown away.
+  for all that is left to send, and what the peer still says is thrown away.
 
 The end of a connection needs care: closing a socket with unread input makes the kernel send a reset, which can
 destroy the ``Error`` on its way.  So after the last send only our direction is closed, and
-input is read and dropped until the peer closes too, or the time is up.
+input is read and dropped until the peer closes too, or ``LINGER_S_MAX`` is up.  A server that stops waits
+less: a client outside a call closes only at its next one, and a reset tells it as much.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -35,6 +35,8 @@ RECEIVE_BYTES = 64 * 1024
 # Messages given to the core in one step, so in one commit; then it is asked about congestion.
 EVENTS_MAX = 64
 CLOSING_S_MAX = 5.0
+LINGER_S_MAX = 2.0
+LINGER_WHEN_STOPPING_S_MAX = 0.2
 
 
 class Flag:
@@ -120,21 +122,24 @@ class Link:
             self._scope.cancel()
 
     async def _write(self) -> None:
+        linger_s = LINGER_S_MAX
         while True:
             await self._output.wait()
             while messages := self._hub.output(self.number):
                 await self._stream.send_all(self._connection.send(*messages))
                 self._room.set()
-                if type(messages[-1]) is Error:
-                    self._note(messages[-1])
+                last = messages[-1]
+                if type(last) is not Error:
+                    continue
+                if last.code == SHUTTING_DOWN:
+                    linger_s = LINGER_WHEN_STOPPING_S_MAX
+                else:
+                    logger.warning("%s: told: %s (error %d)", self.name, last.text, last.code)
             if self._goodbye.is_set():
                 break
         self._hub.disconnected(self.number)
         await self._stream.send_eof()
-
-    def _note(self, error: Error) -> None:
-        level = logging.DEBUG if error.code == SHUTTING_DOWN else logging.WARNING
-        logger.log(level, "%s: told: %s (error %d)", self.name, error.text, error.code)
+        self._scope.deadline = trio.current_time() + linger_s
 
     async def _read(self) -> None:
         await self._feed()
