@@ -22,7 +22,6 @@ from score_server.wire.messages import (
     MALFORMED,
     OUT_OF_ORDER,
     TOO_LARGE,
-    TOO_MANY,
     VERSION_UNSUPPORTED,
     Bye,
     Entries,
@@ -45,7 +44,7 @@ from score_server.wire.messages import (
 from .golden import BATCH, ENTRY_BYTES, GOLDEN, INCARNATION, PAYLOAD, SESSION
 
 LIMITS = Limits(
-    frame_bytes_max=8192, change_bytes_max=100, name_bytes_max=10, channels_max=3
+    frame_bytes_max=8192, change_bytes_max=100, name_bytes_max=10
 )  # fmt: skip
 HELLO = Hello(1, "till", [], None)
 WELCOME = Welcome(1, "score-server", 0, [], LIMITS)
@@ -227,14 +226,6 @@ def test_messages_before_a_fault_in_a_frame_count() -> None:
     assert server.next_message() == Ping(1)
     with pytest.raises(RemoteProtocolError, match=r"Ping\.token"):
         server.next_message()
-
-
-def test_a_channel_too_many_is_refused() -> None:
-    client, server = pair()
-    pass_on(client, server, Join(2, "a", None), Join(3, "b", None))
-    with pytest.raises(LocalProtocolError, match="3 channels are open, which is the limit"):
-        client.send(Join(4, "c", None))
-    assert refused(server, frame(b"\x84\x03\x04\x61c\xf6")).code == TOO_MANY
 
 
 def test_a_label_over_the_limit_is_refused() -> None:

@@ -32,7 +32,6 @@ from .messages import (
     MALFORMED,
     OUT_OF_ORDER,
     TOO_LARGE,
-    TOO_MANY,
     VERSION_UNSUPPORTED,
     Error,
     Hello,
@@ -213,14 +212,12 @@ class Connection:
         """The error code and text for what passes the server's limits or contradicts itself, or None."""
         limits = self.limits
         if isinstance(message, Submit):
-            size = len(message.payload)
             if not message.settled < message.seq > message.follows:
                 return OUT_OF_ORDER, "Submit.settled and Submit.follows must be below its seq"
+            size = len(message.payload)
             if size > limits.change_bytes_max:
                 return TOO_LARGE, f"a change of {size} bytes, {limits.change_bytes_max} allowed"
         elif isinstance(message, Join):
-            if len(self.standing.channels) >= limits.channels_max:
-                return TOO_MANY, f"{limits.channels_max} channels are open, which is the limit"
             return self._long_name("a group's name", message.group)
         elif isinstance(message, Hello):
             return self._long_name("a label", message.label)

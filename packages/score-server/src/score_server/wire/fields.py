@@ -15,7 +15,7 @@ the larger part).  Payloads and entries go through ``codec.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from .codec import utf8_length
 from .entry import CHAIN_BYTES, INCARNATION_BYTES, SESSION_BYTES
@@ -352,7 +352,7 @@ def read_message(data: bytes, at: int) -> tuple[Message, int]:
     except IndexError:
         raise FieldError(f"{kind.__name__}.{kind._fields[len(values)]} is cut off") from None
     # What _make does, without its check of the length.
-    return cast("Message", tuple.__new__(kind, values)), at
+    return tuple.__new__(kind, values), at
 
 
 def _check_version(data: bytes, at: int) -> None:
