@@ -13,7 +13,8 @@ from score_server.wire.errors import RemoteProtocolError
 from score_server.wire.messages import Joined, Resume
 from ucore import ABSENT, UMap, Update
 from ucore.errors import CannotApplyError, UnknownTypeError
-from ucore.tree import Strict, Tree
+from ucore.base import Strict
+from ucore.tree import Tree
 
 INCARNATION, SESSION = b"i" * 16, b"s" * 16
 PUT, CLEAR, APPEND, SPLICE, REVERSE = 1, 7, 16, 19, 24

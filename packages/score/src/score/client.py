@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple, TypeVar, cast
 
 from score_server.wire import messages as wire
 from score_server.wire.limits import Limits
-from ucore.tree import Applied
+from ucore.base import Applied
 
 from .blocking import Address, Deadline, Link, backoff_delays
 from .conversation import ConnectionLost, SessionLost
@@ -83,6 +83,7 @@ class Client:
         self._on_close: Callable[[], None] | None = None
         self._closed = False
         self._random = random.Random()
+        self._link: Link | None
         self._begin_anew()
         first = Deadline.after(timeout if wait == 0 else wait)
         with self._turn(first):
@@ -92,7 +93,7 @@ class Client:
         """No link, no session: at the start, and in a child after ``fork``."""
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._link: Link | None = None
+        self._link = None
         self._session = Session()
 
     # ------------------------------------------------------------ the user's methods

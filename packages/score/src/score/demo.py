@@ -87,7 +87,8 @@ class Shared:
         self.work = score.SStack[int](client, "work")
 
     def sync(self) -> None:
-        for structure in (self.index, self.counts, self.done, self.work):
+        structures: list[score.Shared] = [self.index, self.counts, self.done, self.work]
+        for structure in structures:
             structure.sync()
 
     def digest(self) -> str:

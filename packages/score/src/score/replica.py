@@ -21,8 +21,9 @@ from typing import NamedTuple
 from score_server.wire.entry import Entry, decode_entry, next_chain
 from score_server.wire.errors import RemoteProtocolError
 from score_server.wire.messages import MALFORMED, OUT_OF_ORDER, Joined, Resume
+from ucore.base import Applied, Effect, Strict
 from ucore.errors import CannotApplyError
-from ucore.tree import Applied, Effect, Strict, Tree
+from ucore.tree import Tree
 
 from .errors import ProtocolError, WatchOverflowError
 from .payload import decode_update

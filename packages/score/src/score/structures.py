@@ -24,7 +24,9 @@ T = TypeVar("T")
 S = TypeVar("S", bound="Shared")
 
 if TYPE_CHECKING:
-    _Map, _Vec, _Stack = UMap, UVec, UStack
+    from ucore import UMap as _Map
+    from ucore import UStack as _Stack
+    from ucore import UVec as _Vec
 else:
 
     class _Generic:
@@ -43,8 +45,10 @@ else:
 class Shared:
     """What every shared structure can do besides being a dict, a list or a stack."""
 
-    __slots__ = ()
-    _view: View
+    if TYPE_CHECKING:
+        _view: View  # a slot of each class below: two bases with slots have no common layout
+    else:
+        __slots__ = ()
 
     def _join(self, client: Client, group: str) -> None:
         if hasattr(self, "_view"):
@@ -150,7 +154,7 @@ class SMap(Shared, _Map[K, V]):
         self._join(client, group)
 
     @classmethod
-    def fromkeys(cls, *_: Any) -> NoReturn:  # type: ignore[override]
+    def fromkeys(cls, *_: Any) -> NoReturn:
         raise TypeError(
             "SMap.fromkeys cannot know the client and the group: "
             "SMap(client, group).update(dict.fromkeys(keys, value))"

@@ -10,9 +10,10 @@ import os
 import threading
 
 from score_server.wire import messages as wire
+from ucore.base import Applied, OpFailure, Strict
 from ucore.codes import DECLARE
 from ucore.primitives import Plain
-from ucore.tree import Applied, OpFailure, Strict, Tree
+from ucore.tree import Tree
 from ucore.types import merge_skeletons
 from ucore.updatable import Update
 

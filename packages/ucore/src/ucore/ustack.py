@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 from . import codes, plan
 from .base import CONTAINERS, SLOTS
@@ -28,12 +28,7 @@ class UStack(Container, Collection[T]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    if not TYPE_CHECKING:
-
-        def __class_getitem__(cls, params):
-            return alias(cls, params)
-
-    def __new__(cls, *_arguments: Any, **_options: Any) -> UStack[T]:
+    def __new__(cls, *_arguments: Any, **_options: Any) -> Self:
         self = super().__new__(cls)
         self._items = []
         return self
@@ -98,6 +93,11 @@ class UStack(Container, Collection[T]):
     if TYPE_CHECKING:
 
         def copy(self) -> list[T]: ...
+
+    else:
+
+        def __class_getitem__(cls, params):
+            return alias(cls, params)
 
 
 CONTAINERS["stack"] = UStack
