@@ -105,6 +105,12 @@ def test_it_stands_in_other_containers_and_they_in_it() -> None:
     with pytest.raises(StaleHandleError):
         top.append(4)
     assert type(UMap.load(m.dump())["a"]) is UStack
+    stack, bottom = m["a"], m["a"].peek()
+    m.clear()
+    for gone in (stack, bottom):
+        with pytest.raises(StaleHandleError):
+            gone.clear()
+    assert stack.copy() == [[1]]
 
 
 def test_a_batch_of_a_stack_records_a_stack() -> None:

@@ -46,17 +46,17 @@ class Node:
     that both have slots (``dict`` counts as one).
     """
 
-    if not TYPE_CHECKING:  # a checker would refuse the attributes that subclasses make room for
-        __slots__ = ()
-
     _kind_: ClassVar[str]
     _arity_: ClassVar[int]
 
-    _tree: Tree | None
-    _id: NodeId
-    _spec: Spec
-    _count: int  # what len() must be, unless somebody went past the overrides
-    _depth: int  # the root's is 1
+    if TYPE_CHECKING:
+        _tree: Tree | None
+        _id: NodeId
+        _spec: Spec
+        _count: int  # what len() must be, unless somebody went past the overrides
+        _depth: int  # the root's is 1
+    else:  # a checker would refuse the attributes for which subclasses make room
+        __slots__ = ()
 
     def _raw(self) -> dict[object, object] | list[object]:
         """The object to which the builtin's own methods are applied."""

@@ -26,10 +26,11 @@ __all__ = ["SLOTS", "Container", "recording"]
 class Container(Node):
     """A node with the methods that do not depend on its kind."""
 
-    if not TYPE_CHECKING:  # as in Node
+    if TYPE_CHECKING:
+        _class_spec_: Spec
+    else:  # as in Node
         __slots__ = ()
-
-    _class_spec_: Spec = ANY
+        _class_spec_ = ANY
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -180,6 +180,11 @@ class Tree:
     def reset(self) -> None:
         """Back to the empty beginning; a replay fills the same handles again."""
         self.interrupted = True
+        self._begin_again()
+        self._note_shadow()
+        self.interrupted = False
+
+    def _begin_again(self) -> None:
         for node_id, node in self.nodes.items():
             if node is not self.root:
                 self._ghosts[node_id] = node
@@ -188,8 +193,6 @@ class Tree:
         self.root._count = 0
         self.position = 0
         self.skeleton = None
-        self._note_shadow()
-        self.interrupted = False
 
     # ------------------------------------------------------------ looking
 
@@ -243,8 +246,8 @@ class Tree:
             raise MalformedUpdateError(
                 f"the dump of a {literal.kind} cannot become a {self.root._kind_}"
             )
-        self.reset()
         self.interrupted = True
+        self._begin_again()
         Change(self, position, None, None).fill(self.root, literal)
         self.position = position
         self.skeleton = skeleton

@@ -30,11 +30,6 @@ class UMap(Container, dict[K, V]):
     _kind_: ClassVar[str] = "map"
     _arity_: ClassVar[int] = 2
 
-    if not TYPE_CHECKING:
-
-        def __class_getitem__(cls, params):
-            return alias(cls, params)
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         content = dict(*args, **kwargs)
         tree = self._attach(None)
@@ -115,6 +110,11 @@ class UMap(Container, dict[K, V]):
     if TYPE_CHECKING:
 
         def copy(self) -> dict[K, V]: ...
+
+    else:
+
+        def __class_getitem__(cls, params):
+            return alias(cls, params)
 
 
 CONTAINERS["map"] = UMap

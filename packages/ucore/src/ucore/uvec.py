@@ -25,11 +25,6 @@ class UVec(Container, list[T]):
     _kind_: ClassVar[str] = "vec"
     _arity_: ClassVar[int] = 1
 
-    if not TYPE_CHECKING:
-
-        def __class_getitem__(cls, params):
-            return alias(cls, params)
-
     def __init__(self, iterable: Iterable[T] = (), /) -> None:
         content = list(iterable)
         tree = self._attach(None)
@@ -110,6 +105,11 @@ class UVec(Container, list[T]):
     if TYPE_CHECKING:
 
         def copy(self) -> list[T]: ...
+
+    else:
+
+        def __class_getitem__(cls, params):
+            return alias(cls, params)
 
 
 CONTAINERS["vec"] = UVec
