@@ -249,7 +249,7 @@ def test_what_cannot_be_a_key_may_be_a_value(value: object) -> None:
 @pytest.mark.parametrize(
     "plain",
     [
-        [], [None], ["a"], [True, 1], [1.0], [-1], [[2]],
+        [], [None], ["a"], [True, b"\1" * 20], [1.0], [-1], [[2]],
         [32], [35, 0, 0], [2, [33]],
         [2, "\ud800"], [2, 2**63], [2, INT_MIN - 1], [2, (1,)], [2, {}], [2, set()], [2, Size.S],
         [3, 1, 1], [3, 1, True], [3, 0.0, -0.0], [3, math.nan], [3, [2, math.nan]], [3, [101, 1]],
@@ -262,6 +262,18 @@ def test_a_malformed_form_is_one_typed_error(plain: list[Any]) -> None:
     for decode in (REGISTRY.decode, REGISTRY.decode_key, REGISTRY.decode_leaf):
         with pytest.raises(MalformedUpdateError):
             decode(plain)
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError, OverflowError, KeyError])
+def test_what_a_type_refuses_is_malformed(error: type[Exception]) -> None:
+    def refuse(parts: list[Any]) -> object:
+        raise error("no")
+
+    registry = Registry()
+    registry.add(Row(1, int, list, refuse))
+    with pytest.raises(MalformedUpdateError, match=r"is not a int: .*no") as caught:
+        registry.decode([1])
+    assert type(caught.value.__cause__) is error
 
 
 @pytest.mark.parametrize("plain", [(2, 1), "\ud800", 2**64, {}, object()])

@@ -237,6 +237,12 @@ def test_what_lies_about_its_class_is_not_believed() -> None:
         spec(int).check(Liar())
 
 
+def test_what_fits_at_a_glance_does_so_without_a_call() -> None:
+    assert spec(int).exact == {int, bool}
+    assert spec(float | None).exact == {float, int, bool, type(None)}
+    assert spec(tuple[int]).exact == spec(list[int]).exact == frozenset()
+
+
 def test_a_place_without_parameters_takes_anything() -> None:
     ANY.check(object())
     assert ANY.key is ANY.value is ANY
