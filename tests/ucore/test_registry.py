@@ -114,6 +114,7 @@ def test_a_copy_of_a_registry_is_its_own() -> None:
     assert bytearray in copy.classes()
     assert bytearray not in REGISTRY.classes()
     assert copy.law_of(int) is Law
+    assert repr(copy) == "<Registry of 7 types>"
 
 
 # ---------------------------------------------------------------- encoding

@@ -126,6 +126,9 @@ class Registry:
         self._by_number: dict[int, Row] = dict(base._by_number) if base else {}
         self._laws: dict[type, type] = dict(base._laws) if base else {}
 
+    def __repr__(self) -> str:
+        return f"<Registry of {len(self._by_number)} types>"
+
     # ------------------------------------------------------------ registration
 
     def add(self, row: Row) -> None:
