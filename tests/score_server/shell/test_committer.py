@@ -142,22 +142,34 @@ def test_a_commit_passes_all_reads_but_the_one_that_is_running(bench: Bench) -> 
     assert answers == [SliceRead, Committed, SliceRead, SliceRead]
 
 
-def test_a_full_disk_is_an_answer_and_the_thread_goes_on(bench: Bench) -> None:
+def test_a_full_disk_is_an_answer_and_the_thread_goes_on(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     bench.script.commit_error = StoreFull("no space left")
-    bench.committer.submit(StartCommit(Commit()))
-    assert bench.answers.get() == CommitFailed("no space left")
-    bench.script.commit_error = None
-    bench.committer.submit(StartCommit(Commit()))
-    assert bench.answers.get() == Committed()
+    with caplog.at_level("INFO", "score_server"):
+        for _ in range(3):
+            bench.committer.submit(StartCommit(Commit()))
+            assert bench.answers.get() == CommitFailed("no space left")
+        bench.script.commit_error = None
+        for _ in range(3):
+            bench.committer.submit(StartCommit(Commit()))
+            assert bench.answers.get() == Committed()
+    assert [record.getMessage() for record in caplog.records] == [
+        "changes are refused until there is room again: no space left",
+        "there is room again, changes are taken",
+    ]
 
 
-def test_a_damaged_group_is_an_answer_and_the_thread_goes_on(bench: Bench) -> None:
+def test_a_damaged_group_is_an_answer_and_the_thread_goes_on(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     bench.script.read_error = GroupDamaged("g", 3, "hash")
     bench.committer.submit(ReadSlice("g", 3, 9))
     bench.committer.submit(ReadChain("g", 3))
     text = "group 'g' is damaged after position 3: hash"
     assert bench.answers.get() == ReadFailed("g", text)
     assert bench.answers.get() == ReadFailed("g", text)
+    assert text in caplog.text
 
 
 @pytest.mark.parametrize(

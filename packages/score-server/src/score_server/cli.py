@@ -23,8 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(str(error), 2)
     try:
         return _run(config)
-    except KeyboardInterrupt:  # before the server had taken the signal over
-        return _complain("interrupted while starting", 130)
+    except KeyboardInterrupt:  # before the server takes the signal over, or after it is done
+        return _complain("interrupted", 130)
 
 
 def _run(config: Config) -> int:

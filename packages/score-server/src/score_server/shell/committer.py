@@ -32,7 +32,7 @@ from ..core.events import (
     SliceRead,
     StartCommit,
 )
-from ..stores.base import GroupDamaged, LogStore, StoreError, StoreFull, StoreState
+from ..stores.base import Commit, GroupDamaged, LogStore, StoreError, StoreFull, StoreState
 from .log import logger
 
 Job = StartCommit | ReadSlice | ReadChain
@@ -57,6 +57,7 @@ class Committer:
         self._run_soon: Callable[..., object] = _dropped
         self._deliver: Callable[[Event], None] = _dropped
         self._failed: Callable[[Exception], None] = _dropped
+        self._is_full = False  # so that a full disk is one line in the log, not one a commit
         opened: queue.SimpleQueue[StoreState | Exception] = queue.SimpleQueue()
         self._thread = threading.Thread(
             target=self._run, args=(open_store, opened), name="score-committer", daemon=True
@@ -122,7 +123,7 @@ class Committer:
     def _serve(self, store: LogStore) -> None:
         while (job := self._next()) is not None:
             try:
-                event = _do(store, job)
+                event = self._do(store, job)
             except Exception as error:
                 self._run_soon(self._failed, error)
                 return
@@ -135,25 +136,30 @@ class Committer:
         # Jobs and tickets come in pairs: a ticket without a job is the one that ``close`` put.
         return self._reads.popleft() if self._reads else None
 
+    def _do(self, store: LogStore, job: Job) -> Event:
+        if isinstance(job, StartCommit):
+            return self._commit(store, job.batch)
+        try:
+            if isinstance(job, ReadSlice):
+                entries = store.read(job.group, job.after, job.bytes_max)
+                return SliceRead(job.group, job.after, entries)
+            return ChainRead(job.group, job.position, store.chain_at(job.group, job.position))
+        except GroupDamaged as error:
+            logger.error("%s; it is refused to clients, other groups go on", error)
+            return ReadFailed(job.group, str(error))
 
-def _do(store: LogStore, job: Job) -> Event:
-    match job:
-        case StartCommit(batch):
-            try:
-                store.commit(batch)
-            except StoreFull as error:
-                return CommitFailed(str(error))
-            return Committed()
-        case ReadSlice(group, after, bytes_max):
-            try:
-                return SliceRead(group, after, store.read(group, after, bytes_max))
-            except GroupDamaged as error:
-                return ReadFailed(group, str(error))
-        case ReadChain(group, position):
-            try:
-                return ChainRead(group, position, store.chain_at(group, position))
-            except GroupDamaged as error:
-                return ReadFailed(group, str(error))
+    def _commit(self, store: LogStore, batch: Commit) -> Event:
+        try:
+            store.commit(batch)
+        except StoreFull as error:
+            if not self._is_full:
+                logger.error("changes are refused until there is room again: %s", error)
+            self._is_full = True
+            return CommitFailed(str(error))
+        if self._is_full:
+            logger.info("there is room again, changes are taken")
+        self._is_full = False
+        return Committed()
 
 
 def _dropped(*_: object) -> None:

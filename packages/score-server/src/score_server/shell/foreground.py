@@ -49,6 +49,7 @@ def run(config: Config) -> int:
 
 async def _serve(config: Config, committer: Committer) -> Exception | None:
     server = Server(committer)
+    failure = None
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         urls = ", ".join(await server.listen(config.listen))
         logger.info("score-server %s listening on %s, store %s", __version__, urls, config.store)

@@ -129,7 +129,7 @@ class Link:
                 await self._stream.send_all(self._connection.send(*messages))
                 self._room.set()
                 last = messages[-1]
-                if type(last) is not Error:
+                if type(last) is not Error or last.channel:
                     continue
                 if last.code == SHUTTING_DOWN:
                     linger_s = LINGER_WHEN_STOPPING_S_MAX
