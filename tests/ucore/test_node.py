@@ -1,0 +1,206 @@
+"""What all containers share: one root, handles, copies, pickles, dumps, recordings."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+
+import ucore.tree
+from ucore import (
+    InterruptedUpdateError,
+    LocalDivergenceError,
+    StaleHandleError,
+    UMap,
+    UnknownTypeError,
+    Update,
+    UStack,
+    UVec,
+    codes,
+    recording,
+)
+from ucore.base import Applied, Strict
+
+
+class Owner:
+    """The least owner: asks for nothing and applies at the next position."""
+
+    def __init__(self) -> None:
+        self.node: Any = None
+        self.on_enter: Any = lambda: None
+
+    def enter(self) -> None:
+        self.on_enter()
+
+    def submit(self, update: Update, strict: Strict | None) -> Applied:
+        return self.node._tree.apply(update, self.node._tree.position + 1)
+
+
+class Shared(UMap[Any, Any]):
+    __slots__ = ()
+
+    def __init__(self, owner: Owner) -> None:
+        owner.node = self
+        self._attach(owner)
+
+
+def test_a_container_without_its_init_says_so() -> None:
+    for cls in (UMap, UVec, UStack):
+        with pytest.raises(TypeError, match="__init__ was not called"):
+            cls.__new__(cls).clear()
+        with pytest.raises(TypeError, match="cannot dump"):
+            cls.__new__(cls).dump()
+
+
+def test_a_second_init_says_what_to_do_instead() -> None:
+    m = UMap(a=1)
+    with pytest.raises(TypeError, match="change this one with its own methods"):
+        m.__init__()  # type: ignore[misc]
+    assert m == {"a": 1}
+
+
+def test_clear_empties_and_can_be_undone() -> None:
+    for full in (UMap({"a": [1]}), UVec([1, {}]), UStack([[2]])):
+        twin: Any = type(full).load(full.dump())
+        with recording(full) as updates:
+            full.clear()
+        assert len(full) == 0
+        inverse = twin.apply(updates[0])
+        assert twin == full
+        twin.apply(inverse)
+        assert len(twin) > 0
+
+
+def test_copies_are_plain_builtins_all_the_way_down() -> None:
+    m = UMap[str, Any](a=[{"b": (1,)}], s=UStack([1, [2]]))
+    for made in (m.copy(), copy.copy(m), copy.deepcopy(m)):
+        assert made == {"a": [{"b": (1,)}], "s": [1, [2]]}
+        assert type(made) is dict
+        assert type(made["a"]) is type(made["s"]) is type(made["s"][1]) is list
+        assert type(made["a"][0]) is dict
+
+
+def test_apply_gives_the_inverse_and_raises_what_failed() -> None:
+    m = UMap[str, int](a=1)
+    inverse = m.apply(Update([[codes.PUT, 0, 0, "b", 2]]))
+    assert m == {"a": 1, "b": 2}
+    m.apply(inverse)
+    assert m == {"a": 1}
+    position = m.dump()[1]
+    with pytest.raises(KeyError):
+        m.apply(Update([[codes.PUT, 0, 0, "c", 2], [codes.DELETE, 0, 0, "b"]]))
+    with pytest.raises(UnknownTypeError):
+        m.apply(Update([[codes.PUT, 0, 0, "c", [98, 1]]]))
+    assert m == {"a": 1}
+    assert m.dump()[1] == position
+
+
+def test_only_the_root_of_a_structure_of_its_own_takes_updates_and_dumps() -> None:
+    m = UMap[str, Any](a=[1])
+    with pytest.raises(TypeError, match="a container inside another"):
+        m["a"].apply(Update([]))
+    with pytest.raises(TypeError, match="cannot dump a container inside another"):
+        m["a"].dump()
+    shared = Shared(Owner())
+    shared["a"] = 1
+    with pytest.raises(TypeError, match="a shared structure"):
+        shared.apply(Update([]))
+    assert shared.dump() == [1, 1, None, [35, 0, 0, "a", 1]]
+
+
+def test_the_owner_comes_before_every_other_check() -> None:
+    owner = Owner()
+    m = Shared(owner)
+    m["a"] = [1]
+    handle = m["a"]
+    tree = m._tree
+    plain = tree.dump()
+    tree.interrupted = True
+    owner.on_enter = lambda: tree.load(plain)  # an owner repairs what was interrupted
+    handle.append(2)
+    assert m == {"a": [1, 2]}
+    assert m["a"] is handle
+
+
+def test_an_interrupted_value_alone_has_to_be_loaded_again() -> None:
+    m = UMap(a=1)
+    m._tree.interrupted = True
+    with pytest.raises(InterruptedUpdateError, match="load the value again"):
+        m["a"] = 2
+    assert m == {"a": 1}
+
+
+def test_a_removed_container_can_be_read_and_not_changed() -> None:
+    m = UMap[str, Any](a={"x": [1]}, s=UStack([1]))
+    a, x, s = m["a"], m["a"]["x"], m["s"]
+    m.clear()
+    changes = [
+        lambda: a.update(y=1),
+        lambda: a.clear(),
+        lambda: x.append(2),
+        lambda: x.batch().__enter__(),
+        lambda: s.push(2),
+    ]
+    for change in changes:
+        with pytest.raises(StaleHandleError, match="removed from its structure"):
+            change()
+    assert (a, x, s) == ({"x": [1]}, [1], UStack([1]))
+
+
+def test_the_debug_switch_is_asked_at_each_mutator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ucore.tree, "DEBUG", True)
+    m = UMap[str, Any](a=[1], b=[2])
+    list.__setitem__(m["b"], 0, 3)
+    with pytest.raises(LocalDivergenceError):
+        m["a"].append(1)
+
+
+def test_pickling_keeps_a_value_of_its_own_and_refuses_parts() -> None:
+    class_of = [UMap[str, list[int]](a=[1]), UVec[int]([1]), UStack[int]([1])]
+    for value in class_of:
+        again = pickle.loads(pickle.dumps(value))
+        assert type(again) is type(value)
+        assert again == value
+        assert again.dump() == value.dump()
+    m = pickle.loads(pickle.dumps(class_of[0]))
+    with pytest.raises(TypeError):
+        m["a"].append("not an int")
+    with pytest.raises(TypeError, match=r"pass the url and the group's name, or a \.copy\(\)"):
+        pickle.dumps(m["a"])
+    with pytest.raises(TypeError, match="cannot pickle"):
+        pickle.dumps(Shared(Owner()))
+    with pytest.raises(TypeError, match="cannot pickle"):
+        pickle.dumps(UMap.__new__(UMap))
+    with pytest.raises(TypeError, match="protocol 2"):
+        m.__reduce__()
+
+
+def test_recordings_collect_what_succeeds_in_the_whole_structure() -> None:
+    m = UMap[str, Any](a=[1])
+    with recording(m) as outer:
+        m["a"].append(2)
+        with recording(m["a"]) as inner, pytest.raises(KeyError):
+            m["b"] = 1
+            del m["c"]
+        m["d"] = 1
+    m["e"] = 1
+    assert [u.ops[0][0] for u in outer] == [codes.APPEND, codes.PUT, codes.PUT]
+    assert inner == outer[1:2]
+
+
+def test_a_recording_ends_with_its_block_even_by_an_exception() -> None:
+    m = UMap[str, int]()
+    with pytest.raises(ZeroDivisionError), recording(m) as updates:
+        m["a"] = 1
+        raise ZeroDivisionError
+    m["b"] = 2
+    assert len(updates) == 1
+
+
+def test_loading_through_an_alias_checks_what_comes_later() -> None:
+    m = UMap[str, list[int]].load(UMap(a=[1]).dump())
+    with pytest.raises(TypeError):
+        m["a"].append("x")  # type: ignore[arg-type]
+    assert m == {"a": [1]}
