@@ -99,6 +99,8 @@ def test_a_client_and_a_name_are_needed(client: Client) -> None:
     with pytest.raises(TypeError, match="client and the group"):
         SMap.fromkeys("ab")
     stock = SMap(client, "stock")
+    with pytest.raises(TypeError, match="ucore's UMap"):
+        SMap.load(stock.dump())
     with pytest.raises(TypeError, match="once"):
         stock.__init__(client, "other")  # type: ignore[misc]
 

@@ -17,7 +17,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Literal, NamedTuple, TypeVar, cast
 
@@ -92,7 +92,7 @@ class Client:
     def _begin_anew(self) -> None:
         """No link, no session: at the start, and in a child after ``fork``."""
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._link = None
         self._session = Session()
 
@@ -292,16 +292,19 @@ class Client:
         if os.getpid() != self._pid:
             self._begin_anew()  # after fork: the parent's socket and session stay the parent's
         left = deadline.remaining()
-        if not self._lock.acquire(timeout=-1 if left is None else left):
-            raise DeadlineExceeded(
-                "the deadline passed while another thread used this client; nothing was changed "
-                "(a thread that needs its own pace makes its own client)"
-            )
         lock = self._lock
         try:
+            if not lock.acquire(timeout=-1 if left is None else left):
+                raise DeadlineExceeded(
+                    "the deadline passed while another thread used this client; nothing was changed "
+                    "(a thread that needs its own pace makes its own client)"
+                )
             yield
         finally:
-            lock.release()
+            # An RLock knows whether this thread holds it, so that no Ctrl-C can come between taking
+            # it and having noted so.
+            with suppress(RuntimeError):
+                lock.release()
 
     def _perform(self, step: Callable[[Link, Deadline], T]) -> T:
         deadline = self._deadline()
@@ -338,7 +341,10 @@ class Client:
         """Learn what became of a submission that an earlier call had to leave open."""
         self._session.withdraw()
         pending, identity = self._session.pending, self._session.id
-        if pending is None or identity is None:
+        if pending is None:
+            return
+        if identity is None:  # the session expired, and an interrupt kept that from being noted
+            self._session.answered()
             return
         outcome = self._persist(
             lambda link, deadline: _ask_outcome(link, identity, pending.seq, deadline), deadline

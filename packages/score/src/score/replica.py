@@ -80,22 +80,23 @@ class Feed:
             [Change(entry.position, entry.time_ms, entry.label, *effect) for effect in effects]
         )
 
-    def take(self) -> Change | None:
-        """The next change, None when the view holds no further one.
+    def has_more(self) -> bool:
+        """Whether the view holds a change that was not taken yet.
 
         Raises:
-            WatchOverflowError: changes had to be left out, because nobody read them.
+            WatchOverflowError: the next ones had to be left out, because nobody read them.
         """
-        if self._changes:
-            change = self._changes.popleft()
-            self._read_up_to = change.position
-            return change
-        if self._overflowed:
+        if self._overflowed and not self._changes:
             raise WatchOverflowError(
                 f"more than {WATCH_CHANGES_MAX:,} changes were not read; make a new watch, "
                 "and read it between changes of your own"
             )
-        return None
+        return bool(self._changes)
+
+    def take(self) -> Change:
+        """The next change, where there is one.  No Ctrl-C can come between taking and giving it."""
+        self._read_up_to = self._changes[0].position
+        return self._changes.popleft()
 
 
 class Replica:

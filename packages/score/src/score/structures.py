@@ -119,6 +119,14 @@ class Shared:
         finally:
             follower.close()
 
+    @classmethod
+    def load(cls, plain: object) -> NoReturn:  # noqa: ARG003
+        """A shared structure is loaded from its group; a dump of it, by ucore's own classes."""
+        raise TypeError(
+            f"{cls.__name__}.load cannot know the client and the group; "
+            "load a dump with ucore's UMap, UVec or UStack"
+        )
+
     def close(self) -> None:
         """Stop using the group; the content can still be read.  Idempotent."""
         self._view.close()

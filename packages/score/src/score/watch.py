@@ -113,12 +113,12 @@ class Watch:
         """The next change; ``StopIteration`` when none came for *timeout* seconds (a new loop over the
         same watch goes on where this one stopped)."""
         deadline = Deadline.after(self._timeout)
-        while (change := self._feed.take()) is None:
+        while not self._feed.has_more():
             try:
                 self._follower.advance(deadline)
             except DeadlineExceeded:
                 raise StopIteration from None
-        return change
+        return self._feed.take()
 
     def close(self) -> None:
         """Stop watching.  Idempotent."""

@@ -1,0 +1,165 @@
+"""Ctrl-C at every line of score and ucore, one after the other, inside real calls."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import score
+import score_server.wire
+import ucore
+from score import Client, SMap
+
+OURS = tuple(
+    str(Path(package.__file__).parent) for package in (score, ucore, score_server.wire)
+)  # fmt: skip
+# The line that gives the lock back: real signals are looked at after calls and at jumps, and between
+# the end of a turn and this call there is neither; a trace function is less careful.
+RELEASE = "lock.release()"
+
+
+class Interrupter:
+    """Raises KeyboardInterrupt before line number *at* of the traced call is executed."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+        self.raised = False
+
+    def trace(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any] | None:
+        if not frame.f_code.co_filename.startswith(OURS):
+            return None
+        if event == "line" and not self.raised and not at_release(frame):
+            self.left -= 1
+            if self.left < 0:
+                self.raised = True
+                raise KeyboardInterrupt
+        return self.trace
+
+    def run(self, call: Callable[[], object]) -> bool:
+        """Whether *call* came to its end."""
+        before = sys.gettrace()  # coverage's
+        sys.settrace(self.trace)
+        try:
+            call()
+        except KeyboardInterrupt:
+            return False
+        finally:
+            sys.settrace(before)
+        return True
+
+
+def at_release(frame: FrameType) -> bool:
+    return frame.f_code.co_name == "_turn" and frame.f_lineno >= release_line()
+
+
+def release_line() -> int:
+    from score import client
+
+    lines = Path(client.__file__).read_text().splitlines()
+    return next(n for n, text in enumerate(lines, 1) if RELEASE in text) - 1
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    with score.local(timeout=5) as connected:
+        yield connected
+
+
+def interrupted_at_every_line(call: Callable[[int], object], after: Callable[[bool], None]) -> int:
+    """Run *call* once for each of its lines, interrupted there; the number of lines."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # a socket that was just being made
+        for at in range(20_000):
+            interrupter = Interrupter(at)
+            ended = interrupter.run(lambda at=at: call(at))  # type: ignore[misc]
+            after(ended)
+            if not interrupter.raised:
+                return at
+    raise AssertionError("the call has no end")
+
+
+def test_a_submission_interrupted_anywhere_counts_once_or_not_at_all(client: Client) -> None:
+    counter = SMap[str, int](client, "counter")
+    counter["n"] = 0
+    low = high = 0
+
+    def after(ended: bool) -> None:
+        nonlocal low, high
+        low, high = low + ended, high + 1
+        fresh = SMap[str, int](client, "counter")
+        counter.sync()
+        assert counter == fresh
+        assert low <= counter["n"] <= high
+        low = high = counter["n"]
+
+    lines = interrupted_at_every_line(lambda _: counter.increment("n"), after)
+    assert lines > 150
+    assert counter.increment("n") == low + 1
+
+
+def test_a_batch_interrupted_anywhere_is_whole_or_absent_in_every_view(client: Client) -> None:
+    lists, other = SMap[str, list[int]](client, "m"), SMap[str, list[int]](client, "m")
+    lists.update(a=[], b=[])
+
+    def change(at: int) -> None:
+        with lists.batch() as batch:
+            batch["a"].append(at)
+            batch["b"] = [at]
+            batch["b"].append(at)
+
+    def after(ended: bool) -> None:
+        lists.sync()
+        other.sync()
+        assert lists == other == SMap(client, "m")
+        assert len(lists["b"]) in (0, 2)
+        assert not lists["b"] or lists["a"][-1] == lists["b"][0] == lists["b"][1]
+
+    assert interrupted_at_every_line(change, after) > 150
+
+
+def test_a_sync_interrupted_anywhere_leaves_view_and_handles_right(client: Client) -> None:
+    mine, theirs = SMap[str, list[int]](client, "m"), SMap[str, list[int]](client, "m")
+    mine["a"] = []
+    theirs.sync()
+    handle = theirs["a"]
+
+    def sync(at: int) -> None:
+        theirs.sync()
+
+    def after(ended: bool) -> None:
+        theirs.sync()
+        assert theirs == mine
+        assert theirs["a"] is handle
+        mine["a"].append(1)
+        mine[str(len(mine))] = [2]
+
+    assert interrupted_at_every_line(sync, after) > 60
+
+
+def test_a_watch_interrupted_anywhere_tells_every_change_once(client: Client) -> None:
+    mine, theirs = SMap[str, int](client, "m"), SMap[str, int](client, "m")
+    told: list[object] = []
+    count = 0
+    with mine.watch(timeout=5) as watch:
+
+        def step(at: int) -> None:
+            told.append(next(watch).new)
+
+        def after(ended: bool) -> None:
+            nonlocal count
+            while len(told) < count:  # what the interrupted step did not hand out
+                told.append(next(watch).new)
+            assert told == list(range(count))
+            theirs["k"] = count
+            count += 1
+
+        theirs["k"] = 0
+        count = 1
+        interrupted_at_every_line(step, after)
+    assert count > 60
