@@ -272,11 +272,12 @@ def test_what_nobody_waits_for_on_a_left_channel_is_dropped() -> None:
     assert drain(client) == [Pong(3)]
 
 
-def test_a_submission_in_flight_on_an_ended_channel_still_arrives() -> None:
+def test_what_is_in_flight_on_an_ended_channel_still_arrives_one_by_one() -> None:
     client, server = pair()
     server.send(Error(8, 1, "damaged"))
-    server.receive_data(client.send(Sync(1, 1), submit(), Leave(1)))
-    assert drain(server) == [submit()]
+    messages = [Sync(1, 1), submit(), Leave(1)]
+    server.receive_data(client.send(*messages))
+    assert drain(server) == messages
 
 
 def test_need_data_is_said_again_and_again() -> None:

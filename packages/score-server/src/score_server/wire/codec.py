@@ -8,10 +8,10 @@ Rules
 -----
 - ``decode`` raises ``DecodeError`` or nothing, whatever the bytes are, in time and memory linear in
   their number.  A declared length reserves nothing: memory grows with the bytes that are there.
-- cbor2 does the decoding.  Its semantics are cut off before they start: a mapping that answers
-  every tag number with a function that raises stands in for its table of tag decoders (it is asked
-  before a tag's content is read), ``strict_hashable_types`` refuses the keys that can be
-  made to collide, and ``object_hook`` refuses the map itself.
+- cbor2 does the decoding.  None of its semantics is reached: a table that answers every tag number
+  with a function that raises stands in for its tag decoders (a tag's content has been decoded by then,
+  under these same rules), ``strict_hashable_types`` refuses the keys that can be made to collide,
+  and ``object_hook`` refuses the map itself.
 - What cbor2 still lets through (simple values, ``undefined``, integers of 65 bits, trailing bytes)
   is caught afterwards: the position in the stream shows trailing bytes, and a walk, level by level,
   each a few passes in C, finds the rest.  Short data without any byte that could begin
@@ -138,7 +138,7 @@ def _problem(value: object) -> str | None:
         if list not in kinds:
             return None
         # An array that stands in two places is looked at once: a cycle cannot multiply.
-        arrays = {id(item): item for item in level if type(item) is list}
+        arrays = {id(item): item for item in level if type(item) is list and item}
         level = list(chain.from_iterable(arrays.values()))
         if not level:
             return None

@@ -9,9 +9,10 @@ messages then in the session's; what names a channel in that channel's.
 Channels
 --------
 The client numbers its channels, each number higher than all before it.  A channel that either side
-has ended is ``GONE``: the other may not know yet, so what can still be in flight is allowed on it, and
-what asks for no answer is dropped by the receiver (``DROPPED_WHEN_GONE``).  Only open channels take
-memory.
+has ended is ``GONE``: the other may not know yet, so what can still be in flight is allowed on it.
+What then comes to a client is dropped here (``DROPPED_WHEN_GONE``); what comes to a server is given to
+its core, one by one, so that a frame full of it does not hold up everybody.  Only open
+channels take memory.
 """
 
 from __future__ import annotations
@@ -127,8 +128,8 @@ CHANNEL: dict[tuple[ChannelState, _Key], ChannelState] = {
 SESSION_KINDS = frozenset(kind for _, kind in SESSION)
 CHANNEL_KINDS = frozenset(kind for _, kind in CHANNEL)
 
-# Nobody is served by these on a channel that is gone.  A Submit has to be answered (CHANNEL_CLOSED).
-DROPPED_WHEN_GONE: frozenset[_Key] = frozenset({Sync, Credit, Leave, Joined, Entries, Error})
+# Nobody is there any more for these.
+DROPPED_WHEN_GONE: frozenset[_Key] = frozenset({Joined, Entries, Error})
 
 
 class OutOfOrder(ValueError):
