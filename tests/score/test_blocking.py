@@ -8,9 +8,18 @@ import socket
 
 import pytest
 
-from score.blocking import BACKOFF_S_MAX, Address, Deadline, Link, backoff_delays
+from score.blocking import (
+    BACKOFF_S_MAX,
+    Address,
+    Deadline,
+    Link,
+    OperatingSystem,
+    backoff_delays,
+)
 from score.conversation import ConnectionLost
 from score.errors import DeadlineExceeded, InvalidUrlError
+
+AROUND = OperatingSystem()
 
 
 def test_without_a_url_the_environment_and_then_the_default_decide(
@@ -60,14 +69,14 @@ def test_a_server_that_does_not_answer_is_a_deadline_and_leaves_no_socket_open()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = Address(f"score://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(DeadlineExceeded, match="waiting"):
-            Link(address, "me", Deadline.after(0.05))
+            Link(AROUND, address, "me", Deadline.after(0.05))
 
 
 def test_sending_and_receiving_on_a_dead_socket_is_a_lost_connection() -> None:
     from score.testing import server
 
     with server() as url:
-        with Link(Address(url), "me", Deadline.after(10)) as link:
+        with Link(AROUND, Address(url), "me", Deadline.after(10)) as link:
             link.close()
             with pytest.raises(ConnectionLost, match="receiving"):
                 link.receive(Deadline.after(1))
@@ -81,10 +90,10 @@ def test_a_send_that_the_peer_does_not_take_is_a_deadline() -> None:
     from score_server.wire.messages import OpenSession
 
     with server() as url:
-        with Link(Address(url), "me", Deadline.after(10)) as link:
+        with Link(AROUND, Address(url), "me", Deadline.after(10)) as link:
             ours, theirs = socket.socketpair()
             link.close()
-            link._socket = ours
+            link._stream._socket = ours  # type: ignore[attr-defined]
             ours.setblocking(False)
             try:
                 while ours.send(bytes(65536)):

@@ -250,9 +250,21 @@ def test_threads_take_turns(client: Client) -> None:
 
 
 def test_a_turn_that_does_not_come_is_a_deadline(client: Client) -> None:
-    with client._lock, client.deadline(0.05):
-        with pytest.raises(score.DeadlineExceeded, match="another thread"):
-            client.ping()
+    taken, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with client._lock:
+            taken.set()
+            done.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    taken.wait()
+    with client.deadline(0.05), pytest.raises(score.DeadlineExceeded, match="another thread"):
+        client.ping()
+    done.set()
+    holder.join()
+    assert client.ping() > 0
 
 
 def test_a_child_after_fork_has_its_own_connection_and_session(client: Client) -> None:

@@ -9,8 +9,9 @@ import os
 import random
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from score_server.wire.messages import Message
@@ -31,17 +32,46 @@ BACKOFF_S_MAX = 2.0
 KEEPALIVE_IDLE_S, KEEPALIVE_EVERY_S, KEEPALIVE_COUNT = 30, 10, 3
 
 
+class Stream(Protocol):
+    """A connected byte stream; *timeout* in seconds, None waits for ever.
+
+    Both calls raise ``TimeoutError`` when nothing could be moved in time, and ``OSError`` when the
+    connection is gone.
+    """
+
+    def send_all(self, data: bytes, timeout: float | None) -> None: ...
+
+    def receive(self, timeout: float | None) -> bytes:
+        """Some bytes; none at the peer's orderly end."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Surroundings(Protocol):
+    """All that a client needs of the world outside; a simulation brings another one."""
+
+    def monotonic(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+    def random(self) -> random.Random: ...
+
+    def connect(self, host: str, port: int, timeout: float | None) -> Stream: ...
+
+
 class Deadline:
-    """A moment (of the monotonic clock) by which a call has to be done; never, when None."""
+    """A moment by which a call has to be done; never, when None."""
 
-    __slots__ = ("at",)
+    __slots__ = ("_clock", "at")
 
-    def __init__(self, at: float | None) -> None:
+    def __init__(self, at: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self.at = at
+        self._clock = clock
 
     @classmethod
-    def after(cls, seconds: float | None) -> Deadline:
-        return cls(None if seconds is None else time.monotonic() + seconds)
+    def after(cls, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> Deadline:
+        return cls(None if seconds is None else clock() + seconds, clock)
 
     def remaining(self) -> float | None:
         """Seconds left, at least 0.
@@ -51,7 +81,7 @@ class Deadline:
         """
         if self.at is None:
             return None
-        left = self.at - time.monotonic()
+        left = self.at - self._clock()
         if left <= 0:
             raise DeadlineExceeded("the deadline passed; nothing was changed")
         return left
@@ -90,7 +120,9 @@ class Address:
 class Link:
     """One connection.  After any exception from it: ``close``, and make a new one."""
 
-    def __init__(self, address: Address, label: str, deadline: Deadline) -> None:
+    def __init__(
+        self, around: Surroundings, address: Address, label: str, deadline: Deadline
+    ) -> None:
         """Connect and greet.
 
         Raises:
@@ -99,9 +131,7 @@ class Link:
         """
         self.conversation = Conversation(label)
         try:
-            self._socket = socket.create_connection(
-                (address.host, address.port), timeout=deadline.remaining()
-            )
+            self._stream = around.connect(address.host, address.port, deadline.remaining())
         except TimeoutError as error:
             deadline.remaining()
             raise ConnectionLost(f"no answer from {address.url}") from error
@@ -110,7 +140,6 @@ class Link:
                 f"cannot connect to {address.url}: {error.strerror or error}"
             ) from error
         try:
-            _tune(self._socket)
             self.ask(("welcome", 0), deadline)
         except BaseException:
             self.close()
@@ -129,8 +158,7 @@ class Link:
         if not data:
             return
         try:
-            self._socket.settimeout(deadline.remaining())
-            self._socket.sendall(data)
+            self._stream.send_all(data, deadline.remaining())
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed while sending") from error
         except OSError as error:
@@ -139,8 +167,7 @@ class Link:
     def receive(self, deadline: Deadline) -> None:
         """Wait for bytes and take them in."""
         try:
-            self._socket.settimeout(deadline.remaining())
-            data = self._socket.recv(RECEIVE_BYTES)
+            data = self._stream.receive(deadline.remaining())
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed while waiting for the server") from error
         except OSError as error:
@@ -148,7 +175,7 @@ class Link:
         self.conversation.receive(data)
 
     def close(self) -> None:
-        self._socket.close()
+        self._stream.close()
 
     def __enter__(self) -> Link:
         return self
@@ -160,6 +187,41 @@ class Link:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class SocketStream:
+    """A TCP connection."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        _tune(connected)
+
+    def send_all(self, data: bytes, timeout: float | None) -> None:
+        self._socket.settimeout(timeout)
+        self._socket.sendall(data)
+
+    def receive(self, timeout: float | None) -> bytes:
+        self._socket.settimeout(timeout)
+        return self._socket.recv(RECEIVE_BYTES)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class OperatingSystem:
+    """The real surroundings."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def random(self) -> random.Random:
+        return random.Random()
+
+    def connect(self, host: str, port: int, timeout: float | None) -> SocketStream:
+        return SocketStream(socket.create_connection((host, port), timeout=timeout))
 
 
 def _tune(connected: socket.socket) -> None:

@@ -13,19 +13,16 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Literal, NamedTuple, TypeVar, cast
 
 from score_server.wire import messages as wire
-from score_server.wire.limits import Limits
 from ucore.base import Applied
 
-from .blocking import Address, Deadline, Link, backoff_delays
+from .blocking import Address, Deadline, Link, OperatingSystem, Surroundings, backoff_delays
 from .conversation import ConnectionLost, SessionLost
 from .errors import (
     ChangeTooLargeError,
@@ -73,19 +70,25 @@ class Client:
     """A connection to a server.  Made by ``score.connect``; a context manager; thread-safe."""
 
     def __init__(
-        self, url: str | None, timeout: float | None, name: str | None, wait: float
+        self,
+        url: str | None,
+        timeout: float | None,
+        name: str | None,
+        wait: float,
+        around: Surroundings | None = None,
     ) -> None:
-        """See ``score.connect``."""
+        """See ``score.connect``; *around* is for simulations."""
+        self._around = around or OperatingSystem()
         self._address = Address(url)
         self._label = _label(name)
         self._timeout = timeout
         self._stack = threading.local()
         self._on_close: Callable[[], None] | None = None
         self._closed = False
-        self._random = random.Random()
+        self._random = self._around.random()
         self._link: Link | None
         self._begin_anew()
-        first = Deadline.after(timeout if wait == 0 else wait)
+        first = self.deadline_after(timeout if wait == 0 else wait)
         with self._turn(first):
             self._link = self._connect(first, patient=wait > 0)
 
@@ -113,10 +116,10 @@ class Client:
 
         def step(link: Link, deadline: Deadline) -> float:
             token = link.conversation.next_number()
-            begun = time.perf_counter()
+            begun = self._around.monotonic()
             link.conversation.send(wire.Ping(token))
             link.ask(("ping", token), deadline)
-            return time.perf_counter() - begun
+            return self._around.monotonic() - begun
 
         return self._perform(step)
 
@@ -155,7 +158,7 @@ class Client:
         Replaces the client's *timeout*; an inner block never extends an outer one.
         """
         stack = self._deadlines()
-        stack.append(Deadline.after(seconds))
+        stack.append(self.deadline_after(seconds))
         try:
             yield
         finally:
@@ -171,7 +174,7 @@ class Client:
                 with self._lock:
                     if self._session.pending is None:
                         self._link.conversation.send(wire.Bye(self._session.settled))
-                        self._link.flush(Deadline.after(GOODBYE_S_MAX))
+                        self._link.flush(self.deadline_after(GOODBYE_S_MAX))
             except Exception:  # a courtesy only
                 logger.debug("no orderly goodbye to %s", self.url, exc_info=True)
             finally:
@@ -265,9 +268,9 @@ class Client:
             raise self._closed_error()
         return self._connect(deadline, patient=True)
 
-    def limit_of(self) -> Limits:
-        """The limits of the server as it was last connected."""
-        return Limits() if self._link is None else self._link.conversation.limits
+    def deadline_after(self, seconds: float | None) -> Deadline:
+        """The moment *seconds* from now, by this client's clock; None is never."""
+        return Deadline.after(seconds, self._around.monotonic)
 
     @property
     def closed(self) -> bool:
@@ -282,7 +285,11 @@ class Client:
 
     def _deadline(self) -> Deadline:
         moments = [d.at for d in self._deadlines() if d.at is not None]
-        return Deadline(min(moments)) if moments else Deadline.after(self._timeout)
+        return (
+            Deadline(min(moments), self._around.monotonic)
+            if moments
+            else self.deadline_after(self._timeout)
+        )
 
     @contextmanager
     def _turn(self, deadline: Deadline) -> Iterator[None]:
@@ -369,7 +376,7 @@ class Client:
             try:
                 if failed is not None:
                     self._pause(next(delays), deadline)
-                return Link(self._address, self._label, deadline)
+                return Link(self._around, self._address, self._label, deadline)
             except ConnectionLost as error:
                 failed = ConnectionFailed(
                     f"{error}; is a score-server running there? (start one with: score-server "
@@ -385,7 +392,7 @@ class Client:
 
     def _pause(self, seconds: float, deadline: Deadline) -> None:
         left = deadline.remaining()
-        time.sleep(seconds if left is None else min(seconds, left))
+        self._around.sleep(seconds if left is None else min(seconds, left))
 
     def _drop(self) -> None:
         link, self._link = self._link, None

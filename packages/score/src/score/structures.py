@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from ucore import UMap, UStack, UVec
 
-from .blocking import Deadline
 from .client import Client
 from .errors import DeadlineExceeded
 from .view import View
@@ -104,7 +103,7 @@ class Shared:
         Raises:
             DeadlineExceeded: it did not become true in time.
         """
-        deadline = Deadline.after(timeout)
+        deadline = self._view.client.deadline_after(timeout)
         self.sync()
         follower = Follower(self._view)
         try:

@@ -112,7 +112,7 @@ class Watch:
     def __next__(self) -> Change:
         """The next change; ``StopIteration`` when none came for *timeout* seconds (a new loop over the
         same watch goes on where this one stopped)."""
-        deadline = Deadline.after(self._timeout)
+        deadline = self._view.client.deadline_after(self._timeout)
         while not self._feed.has_more():
             try:
                 self._follower.advance(deadline)
