@@ -161,8 +161,6 @@ def stored_key(raw: dict[object, object], key: object) -> object:
     A dict does not tell; it compares the stored key with an object that does, so this costs
     one look-up and not a search.
     """
-    if type(key) is str or type(key) is bytes:
-        return key  # equal to nothing else
     probe = _Probe(key)
     found = probe in raw
     assert found
