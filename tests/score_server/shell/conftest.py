@@ -45,6 +45,9 @@ class MiniCore:
         self.reads: list[Effect] = []
         self.extra: Callable[[Event], list[Effect]] = lambda event: []
 
+    def handle(self, event: Event, now_ms: int) -> list[Effect]:
+        return self.handle_all([event], now_ms)
+
     def handle_all(self, events: Iterable[Event], now_ms: int) -> list[Effect]:
         return [effect for event in events for effect in self._handle(event, now_ms)]
 
@@ -100,24 +103,69 @@ class MiniCore:
 
 
 class Jobs:
-    """In the committer's place: notes what is submitted."""
+    """In the committer's place: notes what is submitted; answers at once what it is told to."""
 
     def __init__(self) -> None:
         self.jobs: list[object] = []
+        self.answers: dict[object, Event] = {}
 
-    def submit(self, job: object) -> None:
+    def submit(self, job: object) -> Event | None:
         self.jobs.append(job)
+        return self.answers.get(job)
+
+
+class Pipe:
+    """A ``Transport`` in memory.  *room*: bytes that can be sent without waiting, or no bound."""
+
+    def __init__(self) -> None:
+        self.to_server = trio.testing.MemoryReceiveStream()
+        self.to_client = trio.testing.MemoryReceiveStream()
+        self.room: int | None = None
+        self.on_send: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
+        self.sends: list[str] = []
+        self.is_closed = False
+
+    async def receive(self) -> bytes:
+        return bytes(await self.to_server.receive_some())
+
+    def send_now(self, data: bytes) -> int:
+        data = data[: self.room]
+        self.sends.append("now")
+        if data:
+            self.to_client.put_data(data)
+        return len(data)
+
+    async def send_all(self, data: bytes) -> None:
+        self.sends.append("all")
+        self.to_client.put_data(data)
+        await self.on_send()
+
+    def send_eof(self) -> None:
+        self.to_client.put_eof()
+
+    def close(self) -> None:
+        self.is_closed = True
+        self.to_client.put_eof()
 
 
 class Client:
-    """A client's end of a memory stream, speaking the wire protocol or whatever bytes it likes."""
+    """The other end of a pipe, speaking the wire protocol or whatever bytes it likes."""
 
-    def __init__(self, stream: trio.StapledStream) -> None:
-        self.stream = stream
+    def __init__(self, pipe: Pipe) -> None:
+        self.pipe = pipe
         self.wire = Connection(Role.CLIENT)
 
-    async def send(self, *messages: Message) -> None:
-        await self.stream.send_all(self.wire.send(*messages))
+    def raw(self, data: bytes) -> None:
+        self.pipe.to_server.put_data(data)
+
+    def send(self, *messages: Message) -> None:
+        self.raw(self.wire.send(*messages))
+
+    def close(self) -> None:
+        self.pipe.to_server.put_eof()
+
+    async def read(self) -> bytes:
+        return bytes(await self.pipe.to_client.receive_some())
 
     async def receive(self) -> Message | None:
         """The next message; None at the end of the stream."""
@@ -127,10 +175,10 @@ class Client:
                 return None
             if message is not NEED_DATA:
                 return message
-            self.wire.receive_data(await self.stream.receive_some())
+            self.wire.receive_data(await self.read())
 
     async def greet(self, label: str = "ada") -> None:
-        await self.send(Hello(1, label, [], None))
+        self.send(Hello(1, label, [], None))
         assert isinstance(await self.receive(), Welcome)
 
 
@@ -147,17 +195,20 @@ class Stage:
             lambda: int(trio.current_time() * 1000),
             unfinished_bytes_max=unfinished_bytes_max,
         )
+        nursery.start_soon(self.hub.flush)
         self.links: list[Link] = []
+        self.pipes: list[Pipe] = []
         self.ended: set[int] = set()
         self.end_seen = trio.Event()  # the first of them
 
     def connect(self) -> Client:
-        theirs, ours = trio.testing.memory_stream_pair()
+        pipe = Pipe()
         number = len(self.links) + 1
-        link = Link(self.hub, number, ours, f"peer-{number}", Connection(Role.SERVER))
+        link = Link(self.hub, number, pipe, f"peer-{number}", Connection(Role.SERVER))
         self.links.append(link)
+        self.pipes.append(pipe)
         self.nursery.start_soon(self._run, link)
-        return Client(theirs)
+        return Client(pipe)
 
     async def _run(self, link: Link) -> None:
         await link.run()
@@ -165,15 +216,9 @@ class Stage:
         self.end_seen.set()
 
     def on_send(self, number: int, hook: Callable[[], Awaitable[object]]) -> None:
-        """Have *hook* awaited in each send to *number*, after the bytes are on their way."""
-        sending = self.links[number - 1]._stream.send_stream  # type: ignore[attr-defined]
-        deliver = sending.send_all_hook
-
-        async def both() -> None:
-            await deliver()
-            await hook()
-
-        sending.send_all_hook = both
+        """Let nothing be sent to *number* at once, and *hook* be awaited after each other send."""
+        pipe = self.pipes[number - 1]
+        pipe.room, pipe.on_send = 0, hook
 
     async def settled(self) -> None:
         """Until no task has anything to do: nothing here waits for the outside."""

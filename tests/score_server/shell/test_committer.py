@@ -22,7 +22,7 @@ from score_server.core.events import (
     SliceRead,
     StartCommit,
 )
-from score_server.shell.committer import Committer
+from score_server.shell.committer import InlineCommitter, ThreadCommitter, open_committer
 from score_server.stores.base import (
     AppendRefused,
     Commit,
@@ -84,7 +84,7 @@ class Bench:
     def __init__(self) -> None:
         self.store: Script | None = None
         self.answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.committer = Committer(self.open)
+        self.committer = ThreadCommitter(self.open)
         self.committer.attach(
             lambda call, result: call(result),
             self.answers.put,
@@ -203,14 +203,14 @@ def test_a_store_that_does_not_open_is_the_constructors_error() -> None:
         raise StoreUnusable("locked by another server")
 
     with pytest.raises(StoreUnusable, match="locked by another"):
-        Committer(unusable)
+        ThreadCommitter(unusable)
 
 
 def test_a_store_that_does_not_load_is_closed_and_the_constructors_error() -> None:
     store = Script()
     store.load_error = StoreUnusable("not a database")
     with pytest.raises(StoreUnusable, match="not a database"):
-        Committer(lambda: store)
+        ThreadCommitter(lambda: store)
     assert store.calls == ["load", "close"]
 
 
@@ -226,6 +226,44 @@ def test_a_store_that_fails_to_close_has_kept_what_it_committed(
 
 
 def test_results_before_anybody_is_attached_are_dropped() -> None:
-    committer = Committer(Script)
+    committer = ThreadCommitter(Script)
     committer.submit(StartCommit(Commit()))
     committer.close()
+
+
+# ---------------------------------------------------------------- a store that never waits
+
+
+def test_an_inline_committer_answers_at_once_and_in_the_callers_thread() -> None:
+    store = Script()
+    committer = InlineCommitter(lambda: store)
+    committer.attach(print, print, print)
+    assert committer.state == STATE
+    assert committer.submit(StartCommit(Commit())) == Committed()
+    assert committer.submit(ReadSlice("g", 3, 9)) == SliceRead("g", 3, [(4, b"entry", b"chain")])
+    committer.close()
+    assert store.threads == {threading.get_ident()}
+    assert store.calls[-1] == "close"
+
+
+def test_an_inline_committer_raises_what_makes_going_on_unsafe() -> None:
+    store = Script()
+    store.commit_error = StoreBroken("EIO")
+    committer = InlineCommitter(lambda: store)
+    with pytest.raises(StoreBroken):
+        committer.submit(StartCommit(Commit()))
+
+
+def test_only_a_store_in_memory_is_worked_on_inline() -> None:
+    def open_store(url: str) -> Script:
+        urls.append(url)
+        return Script()
+
+    urls: list[str] = []
+    inline = open_committer(open_store, "memory:")
+    thread = open_committer(open_store, "sqlite:///a.db")
+    assert isinstance(inline, InlineCommitter)
+    assert isinstance(thread, ThreadCommitter)
+    assert urls == ["memory:", "sqlite:///a.db"]
+    inline.close()
+    thread.close()

@@ -17,6 +17,7 @@ from score_server.core.events import (
     StartCommit,
     Stopping,
     Ticked,
+    Wake,
 )
 from score_server.shell.hub import Hub
 from score_server.stores.base import Commit, StoreBroken
@@ -32,8 +33,8 @@ class Port:
         self.calls: list[str] = []
         hub.connected(self)
 
-    def wake(self) -> None:
-        self.calls.append("wake")
+    def flush(self) -> None:
+        self.calls.append("flush")
 
     def close_after_output(self) -> None:
         self.calls.append("close")
@@ -42,14 +43,50 @@ class Port:
 HELLO = Hello(1, "ada", [], None)
 
 
-async def test_effects_reach_the_connection_they_name_in_order(
+async def test_effects_reach_the_connections_they_name_in_the_next_turn(
     stage: Any, autojump_clock: Any
 ) -> None:
     one, two = Port(stage.hub, 1), Port(stage.hub, 2)
     stage.hub.handle(Faulted(2, 1, "text"))
-    stage.hub.handle(Received(1, Ping(7)))
-    assert one.calls == ["wake"]
-    assert two.calls == ["wake", "close"]
+    for token in range(5):
+        stage.hub.handle(Received(1, Ping(token)))
+    assert (one.calls, two.calls) == ([], ["close"])
+    await stage.settled()
+    assert one.calls == ["flush"]  # once for all five
+    assert two.calls == ["close", "flush"]
+
+
+async def test_who_was_read_from_is_sent_to_at_once_and_others_in_the_next_turn(
+    stage: Any, autojump_clock: Any
+) -> None:
+    one, two = Port(stage.hub, 1), Port(stage.hub, 2)
+    stage.hub.receive(one, [Received(1, Ping(1)), Received(2, Ping(2))])
+    assert (one.calls, two.calls) == (["flush"], [])
+    await stage.settled()
+    assert (one.calls, two.calls) == (["flush"], ["flush"])
+    stage.hub.receive(one, [Ticked()])
+    await stage.settled()
+    assert (one.calls, two.calls) == (["flush"], ["flush"])
+
+
+async def test_everybody_whom_a_commit_released_is_sent_to_at_once(
+    stage: Any, autojump_clock: Any
+) -> None:
+    one, two = Port(stage.hub, 1), Port(stage.hub, 2)
+    stage.core.extra = lambda event: [Wake(1), Wake(2)]
+    stage.hub.deliver(Committed())
+    assert (one.calls, two.calls) == (["flush"], ["flush"])
+
+
+async def test_a_store_that_answers_at_once_is_part_of_the_step(
+    stage: Any, autojump_clock: Any
+) -> None:
+    stage.jobs.answers[StartCommit(Commit())] = Committed()
+    follow = {Ticked: [StartCommit(Commit())], Committed: [ReadSlice("g", 0, 9)]}
+    stage.core.extra = lambda event: list(follow.get(type(event), []))
+    stage.hub.handle(Ticked())
+    assert stage.core.events == [Ticked(), Committed()]
+    assert stage.jobs.jobs == [StartCommit(Commit()), ReadSlice("g", 0, 9)]
 
 
 async def test_work_for_the_store_is_submitted_in_order(stage: Any, autojump_clock: Any) -> None:
@@ -209,7 +246,7 @@ async def test_up_to_the_bound_everybody_may_hold_unfinished_frames(
 async def test_over_the_bound_who_holds_the_most_pays(stage: Any, autojump_clock: Any) -> None:
     ports = held(stage, 3000, 6000, 1001)
     assert victims(stage) == [2]
-    assert ports[1].calls == ["wake", "close"]
+    assert ports[1].calls == ["close"]
     stage.hub.hold_unfinished(1, 8000)  # what the victim held is free again
     assert victims(stage) == [2]
 

@@ -14,7 +14,6 @@ from score_server.shell.link import (
     EVENTS_MAX,
     LINGER_S_MAX,
     LINGER_WHEN_STOPPING_S_MAX,
-    Flag,
 )
 from score_server.wire.messages import (
     MALFORMED,
@@ -29,64 +28,70 @@ from score_server.wire.messages import (
     Welcome,
 )
 
-# ---------------------------------------------------------------- the flag
-
-
-async def test_a_flag_that_is_set_first_is_not_lost_and_counts_once(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    flag = Flag()
-    flag.set()
-    flag.set()
-    await flag.wait()
-    with trio.move_on_after(1) as waiting:
-        await flag.wait()
-    assert waiting.cancelled_caught
-
-
-async def test_a_flag_wakes_who_waits(
-    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
-) -> None:
-    flag = Flag()
-    nursery.start_soon(trio.testing.wait_all_tasks_blocked)
-    nursery.start_soon(flag.wait)
-    await trio.testing.wait_all_tasks_blocked()
-    flag.set()
-
-
 # ---------------------------------------------------------------- talking
 
 
 async def test_a_client_is_greeted_and_answered(stage: Any, autojump_clock: Any) -> None:
     client = stage.connect()
-    await client.send(Hello(1, "ada", [], None))
+    client.send(Hello(1, "ada", [], None))
     assert isinstance(await client.receive(), Welcome)
-    await client.send(Ping(7))
+    client.send(Ping(7))
     assert await client.receive() == Pong(7)
 
 
 async def test_what_piled_up_goes_out_in_one_send(stage: Any, autojump_clock: Any) -> None:
     client = stage.connect()
     await client.greet()
-    await client.send(*[Ping(token) for token in range(100)])
+    client.send(*[Ping(token) for token in range(100)])
     await stage.settled()
-    data = await client.stream.receive_some(1_000_000)
+    data = await client.read()
     client.wire.receive_data(data)
     assert [client.wire.next_message() for _ in range(100)] == [Pong(token) for token in range(100)]
+
+
+async def test_what_the_socket_takes_is_sent_at_once_and_the_rest_by_the_writer(
+    stage: Any, autojump_clock: Any
+) -> None:
+    client = stage.connect()
+    await client.greet()
+    client.pipe.room = 5
+    client.send(*[Ping(token) for token in range(50)])
+    assert [await client.receive() for _ in range(50)] == [Pong(token) for token in range(50)]
+    assert client.pipe.sends == ["now", "now", "all"]
+    await stage.settled()
+    client.pipe.room = None
+    client.send(Ping(7))
+    assert await client.receive() == Pong(7)
+    assert client.pipe.sends == ["now", "now", "all", "now"]  # the writer has handed it back
+
+
+async def test_while_the_writer_sends_nobody_else_does(stage: Any, autojump_clock: Any) -> None:
+    client = stage.connect()
+    await client.greet()
+    gate = trio.Event()
+    stage.on_send(1, gate.wait)
+    client.send(Ping(1))
+    await stage.settled()
+    client.send(Ping(2))
+    await stage.settled()
+    assert client.pipe.sends == ["now", "now", "all"]
+    gate.set()
+    assert [await client.receive(), await client.receive()] == [Pong(1), Pong(2)]
+    assert client.pipe.sends == ["now", "now", "all", "all"]
 
 
 async def test_output_is_pulled_until_there_is_none(stage: Any, autojump_clock: Any) -> None:
     stage.core.output_max = 3
     client = stage.connect()
     await client.greet()
-    await client.send(*[Ping(token) for token in range(10)])
+    client.send(*[Ping(token) for token in range(10)])
     assert [await client.receive() for _ in range(10)] == [Pong(token) for token in range(10)]
 
 
 async def test_bytes_may_come_one_at_a_time(stage: Any, autojump_clock: Any) -> None:
     client = stage.connect()
     for byte in client.wire.send(Hello(1, "ada", [], None)):
-        await client.stream.send_all(bytes([byte]))
+        client.raw(bytes([byte]))
     assert isinstance(await client.receive(), Welcome)
 
 
@@ -95,7 +100,7 @@ async def test_the_log_calls_a_client_by_its_address_and_label(
 ) -> None:
     client = stage.connect()
     await client.greet("ada\n")
-    await client.stream.send_all(b"\xff" * 4)
+    client.raw(b"\xff" * 4)
     assert await client.receive() is not None
     assert r"peer-1 ('ada\n'): told: " in caplog.text
 
@@ -106,7 +111,7 @@ async def test_the_log_calls_a_client_by_its_address_and_label(
 async def test_a_client_that_closes_is_gone(stage: Any, autojump_clock: Any) -> None:
     client = stage.connect()
     await client.greet()
-    await client.stream.aclose()
+    client.close()
     await stage.settled()
     assert stage.core.told(Disconnected) == [Disconnected(1)]
     assert stage.ended == {1}
@@ -117,8 +122,8 @@ async def test_a_client_that_is_cut_off_in_the_middle_of_a_frame_is_gone(
 ) -> None:
     client = stage.connect()
     await client.greet()
-    await client.stream.send_all(client.wire.send(Ping(1))[:-1])
-    await client.stream.aclose()
+    client.raw(client.wire.send(Ping(1))[:-1])
+    client.close()
     await stage.settled()
     assert stage.core.told(Faulted) == []
     assert stage.ended == {1}
@@ -137,12 +142,12 @@ async def test_a_client_that_breaks_the_protocol_gets_one_typed_error(
 ) -> None:
     data, code = BAD[bad]
     client, other = stage.connect(), stage.connect()
-    await client.stream.send_all(data)
+    client.raw(data)
     error = await client.receive()
     assert isinstance(error, Error)
     assert (error.code, error.channel) == (code, 0)
-    assert await client.stream.receive_some() == b""
-    await client.stream.aclose()
+    assert await client.read() == b""
+    client.close()
     await stage.settled()
     assert stage.ended == {1}
     assert [event.connection for event in stage.core.told(Disconnected)] == [1]
@@ -153,11 +158,11 @@ async def test_messages_behind_the_mistake_do_not_count(stage: Any, autojump_clo
     client = stage.connect()
     await client.greet()
     good = client.wire.send(Ping(1))
-    await client.stream.send_all(good + b"\x00\x00\x00\x01\x01" + good)
+    client.raw(good + b"\x00\x00\x00\x01\x01" + good)
     assert await client.receive() == Pong(1)
     assert isinstance(await client.receive(), Error)
-    await client.stream.send_all(good * 10)
-    await client.stream.aclose()
+    client.raw(good * 10)
+    client.close()
     await stage.settled()
     assert stage.core.events.count(Received(1, Ping(1))) == 1
 
@@ -166,7 +171,7 @@ async def test_what_was_answered_comes_before_the_goodbye(stage: Any, autojump_c
     stage.core.output_max = 1
     client = stage.connect()
     await client.greet()
-    await client.send(Ping(1), Ping(2))
+    client.send(Ping(1), Ping(2))
     await stage.settled()
     stage.hub.handle(Faulted(1, SHUTTING_DOWN, "bye"))
     assert [await client.receive() for _ in range(3)] == [
@@ -180,12 +185,12 @@ async def test_what_a_client_says_after_the_goodbye_is_read_and_dropped(
     client = stage.connect()
     await client.greet()
     stage.hub.handle(Faulted(1, SHUTTING_DOWN, "bye"))
-    await client.stream.send_all(client.wire.send(Ping(1)))  # crosses the goodbye
+    client.raw(client.wire.send(Ping(1)))  # crosses the goodbye
     assert await client.receive() == Error(SHUTTING_DOWN, 0, "bye")
     await stage.settled()
     assert stage.core.told(Received) == [Received(1, Hello(1, "ada", [], None))]
     assert stage.ended == set()  # it has not closed yet, and there is time
-    await client.stream.aclose()
+    client.close()
     await stage.settled()
     assert stage.ended == {1}
 
@@ -226,7 +231,7 @@ async def test_a_client_that_vanishes_while_it_is_sent_to_is_gone(
         raise trio.BrokenResourceError("reset by peer")
 
     stage.on_send(1, reset)
-    await client.send(Ping(1))
+    client.send(Ping(1))
     await stage.settled()
     assert stage.ended == {1}
     assert stage.core.told(Disconnected) == [Disconnected(1)]
@@ -238,7 +243,7 @@ async def test_a_bug_in_one_connection_is_logged_and_nobody_elses(
     client, other = stage.connect(), stage.connect()
     await client.greet()
     stage.core.outbox[1].append(Welcome(1, "twice", 0, [], client.wire.limits))  # not allowed
-    stage.links[0].wake()
+    stage.links[0].flush()
     await stage.settled()
     assert stage.ended == {1}
     assert "internal error, connection dropped" in caplog.text
@@ -268,10 +273,10 @@ async def test_a_client_that_takes_no_answers_is_not_read_from(
     gate = trio.Event()
     stage.on_send(1, gate.wait)  # the socket's buffer is full
     for token in range(20 * EVENTS_MAX):
-        await client.send(Ping(token))
+        client.send(Ping(token))
     await stage.settled()
     # Asked after each step, so a step more than the bound at most; the rest waits with the client.
-    assert len(stage.core.told(Received)) <= 3 * EVENTS_MAX
+    assert len(stage.core.told(Received)) <= 1 + 3 * EVENTS_MAX
     gate.set()
     for token in range(20 * EVENTS_MAX):
         assert await client.receive() == Pong(token)
@@ -284,7 +289,7 @@ async def test_a_congested_client_can_be_told_goodbye(stage: Any, autojump_clock
     gate = trio.Event()
     await client.greet()
     stage.on_send(1, gate.wait)
-    await client.send(*[Ping(token) for token in range(20)])
+    client.send(*[Ping(token) for token in range(20)])
     await stage.settled()
     received = len(stage.core.told(Received))
     stage.hub.handle(Faulted(1, SHUTTING_DOWN, "bye"))
@@ -304,7 +309,7 @@ async def test_a_goodbye_within_a_frame_ends_the_reading_at_the_next_step(
     stage.core.extra = end
     client = stage.connect()
     await client.greet()
-    await client.send(*[Ping(token) for token in range(5 * EVENTS_MAX)])
+    client.send(*[Ping(token) for token in range(5 * EVENTS_MAX)])
     await stage.settled()
     assert len(stage.core.told(Received)) == 1 + EVENTS_MAX
     assert await client.receive() == Pong(0)
@@ -317,11 +322,11 @@ async def test_frames_that_are_never_finished_are_bounded_over_all_connections(
     for client in clients:
         await client.greet()
     start = b"\x00\x10\x00\x00\x81\x85\x05"
-    await clients[0].stream.send_all(start + bytes(3000))
-    await clients[1].stream.send_all(start + bytes(4000))
+    clients[0].raw(start + bytes(3000))
+    clients[1].raw(start + bytes(4000))
     await stage.settled()
     assert stage.core.told(Faulted) == []
-    await clients[2].stream.send_all(start + bytes(3500))
+    clients[2].raw(start + bytes(3500))
     error = await clients[1].receive()
     assert isinstance(error, Error)
     assert error.code == OVERLOADED
@@ -334,9 +339,9 @@ async def test_a_finished_frame_is_not_held_any_more(stage: Any, autojump_clock:
     await client.greet()
     for _ in range(3):
         data = client.wire.send(*[Ping(token) for token in range(2000)])
-        await client.stream.send_all(data[:-1])
+        client.raw(data[:-1])
         await stage.settled()
-        await client.stream.send_all(data[-1:])
+        client.raw(data[-1:])
         for token in range(2000):
             assert await client.receive() == Pong(token)
     assert stage.hub._unfinished == {}

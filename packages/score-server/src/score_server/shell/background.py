@@ -15,7 +15,7 @@ import trio
 from ..config import Address, check_store
 from ..stores import open_store
 from ..wire.limits import Limits
-from .committer import Committer
+from .committer import Committer, open_committer
 from .server import Server
 
 
@@ -84,7 +84,7 @@ def _run(
     store: str, limits: Limits | None, started: queue.SimpleQueue[_Running | Exception]
 ) -> None:
     try:
-        committer = Committer(lambda: open_store(store))
+        committer = open_committer(open_store, store)
         try:
             trio.run(_serve, committer, limits, started.put)
         finally:

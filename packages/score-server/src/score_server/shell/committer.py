@@ -1,17 +1,18 @@
-"""The one long-lived thread that owns the store: commits first, reads in slices between them.
+"""Who works on the store: one long-lived thread, or the loop itself where no disk is involved.
 
 Rules
 -----
-- The store is opened, used and closed in this thread only (law 6 of ``stores/base.py``).
+- The store is opened, used and closed in one thread only (law 6 of ``stores/base.py``).
 - A commit never waits behind more than the one read that is running; reads are bounded slices.
 - Results go back to the loop by ``run_soon`` (trio's ``run_sync_soon``), in the order in which they
   came about.
 - Whatever ``commit`` raises besides ``StoreFull`` means that nobody knows what is on the disk
-  (fsyncgate) or that somebody else writes to the store: the thread reports it and ends without
-  touching the store's data again.  There is no way to go on from there but a restart.
+  (fsyncgate) or that somebody else writes to the store: it is reported, and the store's data is
+  not touched again.  There is no way to go on from there but a restart.
 
 Why a thread of our own: ``trio.to_thread.run_sync`` costs 216 us a call, more than twice what the
-fdatasync it would wait for takes; a queue and one wake-up of the loop cost a small part of that.
+fdatasync it would wait for takes; a queue and one wake-up of the loop cost half of that.  A store
+in memory never waits, so even that is too much for it: ``InlineCommitter`` answers at once.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from ..core.events import (
     ChainRead,
@@ -38,13 +40,107 @@ from .log import logger
 Job = StartCommit | ReadSlice | ReadChain
 
 
-class Committer:
-    """Opens a store in a thread of its own and serves ``submit`` from there until ``close``.
+class Committer(Protocol):
+    """What the hub and the server need of whoever works on the store."""
+
+    state: StoreState
+
+    def attach(
+        self,
+        run_soon: Callable[..., object],
+        deliver: Callable[[Event], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """From now on answers that come later are passed by ``run_soon(deliver, event)``.
+
+        After ``run_soon(failed, error)`` nothing more is delivered.  To be called once, before
+        the first ``submit``.
+        """
+
+    def submit(self, job: Job) -> Event | None:
+        """Have *job* done.  Returns its answer, or None if that will be delivered.
+
+        Raises:
+            Exception: it failed in a way that makes going on unsafe (only where it answers at once).
+        """
+
+    def close(self) -> None:
+        """Finish what was submitted and close the store.  Idempotent; blocks."""
+
+
+class Clerk:
+    """Does one job after the other on *store*, and says how each ended."""
+
+    def __init__(self, store: LogStore) -> None:
+        self.store = store
+        self._is_full = False  # so that a full disk is one line in the log, not one a commit
+
+    def do(self, job: Job) -> Event:
+        """The answer to *job*.
+
+        Raises:
+            Exception: whatever the store raises that makes going on unsafe.
+        """
+        if isinstance(job, StartCommit):
+            return self._commit(job.batch)
+        try:
+            if isinstance(job, ReadSlice):
+                entries = self.store.read(job.group, job.after, job.bytes_max)
+                return SliceRead(job.group, job.after, entries)
+            chain = self.store.chain_at(job.group, job.position)
+            return ChainRead(job.group, job.position, chain)
+        except GroupDamaged as error:
+            logger.error("%s; it is refused to clients, other groups go on", error)
+            return ReadFailed(job.group, str(error))
+
+    def _commit(self, batch: Commit) -> Event:
+        try:
+            self.store.commit(batch)
+        except StoreFull as error:
+            if not self._is_full:
+                logger.error("changes are refused until there is room again: %s", error)
+            self._is_full = True
+            return CommitFailed(str(error))
+        if self._is_full:
+            logger.info("there is room again, changes are taken")
+        self._is_full = False
+        return Committed()
+
+    def close(self) -> None:
+        try:
+            self.store.close()
+        except StoreError as error:
+            logger.warning("what was acknowledged is safe, but closing the store failed: %s", error)
+
+
+class InlineCommitter:
+    """Works on a store that never waits, in the thread of whoever submits.
+
+    Raises:
+        StoreUnusable, ...: what *open_store* or ``load`` raised.
+    """
+
+    def __init__(self, open_store: Callable[[], LogStore]) -> None:
+        self._clerk = Clerk(open_store())
+        self.state = self._clerk.store.load()
+
+    def attach(self, *_: object) -> None:
+        """Nothing is ever delivered later."""
+
+    def submit(self, job: Job) -> Event:
+        return self._clerk.do(job)
+
+    def close(self) -> None:
+        self._clerk.close()
+
+
+class ThreadCommitter:
+    """Opens a store in a thread of its own and works on it there until ``close``.
 
     Constructing one blocks until the store is open and loaded.
 
     Raises:
-        StoreUnusable, ValueError, ...: what *open_store* or ``load`` raised.
+        StoreUnusable, ...: what *open_store* or ``load`` raised.
     """
 
     def __init__(self, open_store: Callable[[], LogStore]) -> None:
@@ -57,7 +153,6 @@ class Committer:
         self._run_soon: Callable[..., object] = _dropped
         self._deliver: Callable[[Event], None] = _dropped
         self._failed: Callable[[Exception], None] = _dropped
-        self._is_full = False  # so that a full disk is one line in the log, not one a commit
         opened: queue.SimpleQueue[StoreState | Exception] = queue.SimpleQueue()
         self._thread = threading.Thread(
             target=self._run, args=(open_store, opened), name="score-committer", daemon=True
@@ -75,24 +170,16 @@ class Committer:
         deliver: Callable[[Event], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """From now on results are passed by ``run_soon(deliver, event)``.
-
-        After ``run_soon(failed, error)`` nothing more is delivered.  To be called once, before
-        the first ``submit``.
-        """
         self._run_soon, self._deliver, self._failed = run_soon, deliver, failed
 
     def submit(self, job: Job) -> None:
-        """Have *job* done; its answer is delivered as an event."""
-        if type(job) is StartCommit:
+        if isinstance(job, StartCommit):
             self._commits.append(job)
         else:
-            assert not isinstance(job, StartCommit)
             self._reads.append(job)
         self._tickets.put(None)
 
     def close(self) -> None:
-        """Finish what was submitted, close the store, end the thread.  Idempotent; blocks."""
         self._tickets.put(None)
         self._thread.join()
 
@@ -114,16 +201,14 @@ class Committer:
             opened.put(error)
             return
         opened.put(state)
-        self._serve(store)
-        try:
-            store.close()
-        except StoreError as error:
-            logger.warning("what was acknowledged is safe, but closing the store failed: %s", error)
+        clerk = Clerk(store)
+        self._serve(clerk)
+        clerk.close()
 
-    def _serve(self, store: LogStore) -> None:
+    def _serve(self, clerk: Clerk) -> None:
         while (job := self._next()) is not None:
             try:
-                event = self._do(store, job)
+                event = clerk.do(job)
             except Exception as error:
                 self._run_soon(self._failed, error)
                 return
@@ -136,30 +221,16 @@ class Committer:
         # Jobs and tickets come in pairs: a ticket without a job is the one that ``close`` put.
         return self._reads.popleft() if self._reads else None
 
-    def _do(self, store: LogStore, job: Job) -> Event:
-        if isinstance(job, StartCommit):
-            return self._commit(store, job.batch)
-        try:
-            if isinstance(job, ReadSlice):
-                entries = store.read(job.group, job.after, job.bytes_max)
-                return SliceRead(job.group, job.after, entries)
-            return ChainRead(job.group, job.position, store.chain_at(job.group, job.position))
-        except GroupDamaged as error:
-            logger.error("%s; it is refused to clients, other groups go on", error)
-            return ReadFailed(job.group, str(error))
 
-    def _commit(self, store: LogStore, batch: Commit) -> Event:
-        try:
-            store.commit(batch)
-        except StoreFull as error:
-            if not self._is_full:
-                logger.error("changes are refused until there is room again: %s", error)
-            self._is_full = True
-            return CommitFailed(str(error))
-        if self._is_full:
-            logger.info("there is room again, changes are taken")
-        self._is_full = False
-        return Committed()
+def open_committer(open_store: Callable[[str], LogStore], url: str) -> Committer:
+    """Whoever suits the store at *url*, with the store open and loaded.
+
+    Raises:
+        StoreUnusable, ...: what *open_store* or ``load`` raised.
+    """
+    if url == "memory:":
+        return InlineCommitter(lambda: open_store(url))
+    return ThreadCommitter(lambda: open_store(url))
 
 
 def _dropped(*_: object) -> None:

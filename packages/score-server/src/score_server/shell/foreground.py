@@ -13,7 +13,7 @@ from ..config import Config
 from ..stores import open_store
 from ..stores.base import StoreError
 from ..wire.limits import Limits
-from .committer import Committer
+from .committer import Committer, open_committer
 from .listening import StartError
 from .log import logger
 from .server import Server
@@ -33,7 +33,7 @@ def run(config: Config) -> int:
         StartError: an address or the store is not usable.
     """
     try:
-        committer = Committer(lambda: open_store(config.store))
+        committer = open_committer(open_store, config.store)
     except (StoreError, OSError) as error:
         raise StartError(str(error)) from error
     try:

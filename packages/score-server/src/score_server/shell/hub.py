@@ -4,7 +4,11 @@ Rules
 -----
 - Everything here is synchronous and runs in the loop's thread, so an event and its effects are one
   step that no task can come between.
-- Effects only set flags, wake tasks and queue jobs; none of them calls back into ``handle``.
+- Effects only mark peers and queue jobs; none of them calls back into ``handle``.  A store that
+  answers at once is handled right after, as the next event of the same step.
+- Who is sent to when: the peer that has just been read from at once, so an answer costs no
+  change of task; everybody whom a commit released, in that step; all others in the loop's next turn, by the
+  flusher, so that what several authors say in one turn is one send to each subscriber.
 - An exception in the core is not a client's fault that could be contained: the order or a
   session may be half changed.  The hub then *fails*: it hands out nothing more and takes nothing more, as
   with a broken store.  What was acknowledged is durable; a restart is the way on.
@@ -15,7 +19,8 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import trio
@@ -36,6 +41,7 @@ from ..stores.base import StoreError
 from ..wire.limits import MIB
 from ..wire.messages import OVERLOADED, Message
 from .committer import Committer
+from .flag import Flag
 from .log import logger
 
 # Eight of the largest frames; ordinary traffic holds a few kilobytes at a time.
@@ -55,9 +61,11 @@ class Peer(Protocol):
     number: int
     name: str
 
-    def wake(self) -> None: ...
+    def flush(self) -> None:
+        """Send what there is, without waiting; the peer sees to what cannot be sent so."""
 
-    def close_after_output(self) -> None: ...
+    def close_after_output(self) -> None:
+        """End after what is still to be sent; ``flush`` is called behind it."""
 
 
 class Hub:
@@ -75,6 +83,8 @@ class Hub:
         self._committer = committer
         self._now_ms = now_ms
         self._peers: dict[int, Peer] = {}
+        self._woken: dict[int, Peer] = {}  # with something to send
+        self._flusher = Flag()
         self._unfinished: dict[int, int] = {}
         self._unfinished_total = 0
         self._unfinished_max = unfinished_bytes_max
@@ -87,6 +97,28 @@ class Hub:
 
     def handle(self, *events: Event) -> None:
         """Give *events* to the core, as one step, and do what it asks for."""
+        self._step(events)
+        self._stir()
+
+    def receive(self, peer: Peer, events: list[Event]) -> None:
+        """As ``handle``, and send *peer* its answers at once."""
+        self._step(events)
+        if self._woken.pop(peer.number, None) is not None:
+            peer.flush()
+        self._stir()
+
+    def deliver(self, event: Event) -> None:
+        """As ``handle``, and send everybody what *event* released at once."""
+        self._step((event,))
+        self._flush_woken()
+
+    async def flush(self) -> None:
+        """The flusher; runs for ever."""
+        while True:
+            await self._flusher.wait()
+            self._flush_woken()
+
+    def _step(self, events: Iterable[Event]) -> None:
         if self.failure is not None:
             return
         try:
@@ -97,13 +129,27 @@ class Hub:
             self.fail(error)
 
     def _do(self, effects: list[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, Wake):
-                self._peers[effect.connection].wake()
-            elif isinstance(effect, CloseAfterOutput):
-                self._peers[effect.connection].close_after_output()
-            else:
-                self._committer.submit(effect)
+        answers: deque[Event] = deque()
+        while True:
+            for effect in effects:
+                if isinstance(effect, Wake):
+                    self._woken[effect.connection] = self._peers[effect.connection]
+                elif isinstance(effect, CloseAfterOutput):
+                    self._peers[effect.connection].close_after_output()
+                    self._woken[effect.connection] = self._peers[effect.connection]
+                elif (answer := self._committer.submit(effect)) is not None:
+                    answers.append(answer)
+            if not answers:
+                return
+            effects = self._core.handle(answers.popleft(), self._now_ms())
+
+    def _stir(self) -> None:
+        if self._woken:
+            self._flusher.set()
+
+    def _flush_woken(self) -> None:
+        while self._woken:
+            self._woken.popitem()[1].flush()
 
     def stop(self) -> None:
         """Tell the core to stop; ``stopped`` is set when all that was assigned is decided."""
@@ -139,6 +185,7 @@ class Hub:
         if number in self._peers:
             self.handle(Disconnected(number))
             del self._peers[number]
+            self._woken.pop(number, None)
             self.hold_unfinished(number, 0)
 
     def output(self, number: int) -> list[Message]:
@@ -146,13 +193,16 @@ class Hub:
         messages: list[Message] = []
         try:
             # An output may be empty and still lead to the next: see ``Core.output``.
-            while not messages and self.failure is None and self._core.has_output(number):
+            while not messages and self.has_output(number):
                 messages = self._core.output(number, OUTPUT_BYTES)
                 self._do(self._core.take_effects())
         except Exception as error:
             self.fail(error)
             messages = []
         return messages
+
+    def has_output(self, number: int) -> bool:
+        return self.failure is None and self._core.has_output(number)
 
     def congested(self, number: int) -> bool:
         """Whether to read no more from *number* until it has taken some of its answers."""

@@ -1,13 +1,14 @@
-"""One connection: a task that reads and a task that writes, and nothing that outlives them.
+"""One connection: a task that reads, at times a task that writes, and nothing that outlives them.
 
 Rules
 -----
-- Only the writer sends; only the reader receives.  They share the wire's ``Connection``, which is
-  synchronous.
+- Sending has one owner at a time.  As a rule it is ``flush``, which sends without waiting in the
+  very step that made the output; when the socket takes no more, or the end has come, a
+  writer's task takes over until all is sent.
 - Whatever goes wrong here ends this connection and no other: protocol errors are answered with one
   typed ``Error``, a vanished peer is reported to the core, anything unexpected is logged with its traceback.
-- Output is pulled, not pushed: the writer asks the core for as much as one send should
-  hold, so a slow reader costs no memory, and what piled up while a send ran goes out as one.
+- Output is pulled, not pushed: the core is asked for as much as one send should hold, so a
+  slow reader costs no memory, and what piled up while a send ran goes out as one.
 - Reading stops while the core holds too many answers that this peer does not take.
 - A goodbye is bounded: once the core has said that this connection ends, it has ``CLOSING_S_MAX``
   for all that is left to send, and what the peer still says is thrown away.
@@ -28,34 +29,16 @@ from ..core.events import Event, Faulted, Received
 from ..wire.connection import Connection, Signal
 from ..wire.errors import RemoteProtocolError
 from ..wire.messages import SHUTTING_DOWN, Error, Hello
+from .flag import Flag
 from .hub import Hub
 from .log import logger
+from .transport import Transport
 
-RECEIVE_BYTES = 64 * 1024
 # Messages given to the core in one step, so in one commit; then it is asked about congestion.
 EVENTS_MAX = 64
 CLOSING_S_MAX = 5.0
 LINGER_S_MAX = 2.0
 LINGER_WHEN_STOPPING_S_MAX = 0.2
-
-
-class Flag:
-    """A flag that one task waits for and that resets itself; setting it twice is setting it once."""
-
-    __slots__ = ("_is_set", "_lot")
-
-    def __init__(self) -> None:
-        self._is_set = False
-        self._lot = trio.lowlevel.ParkingLot()
-
-    def set(self) -> None:
-        self._is_set = True
-        self._lot.unpark()
-
-    async def wait(self) -> None:
-        while not self._is_set:
-            await self._lot.park()
-        self._is_set = False
 
 
 class Link:
@@ -65,96 +48,112 @@ class Link:
     """
 
     def __init__(
-        self,
-        hub: Hub,
-        number: int,
-        stream: trio.abc.HalfCloseableStream,
-        name: str,
-        connection: Connection,
+        self, hub: Hub, number: int, transport: Transport, name: str, connection: Connection
     ) -> None:
         self.number = number
         self.name = name
         self._hub = hub
-        self._stream = stream
+        self._transport = transport
         self._connection = connection
         self._scope = trio.CancelScope()
-        self._output = Flag()
+        self._nursery: trio.Nursery | None = None
+        self._is_writing = False  # the writer's task owns sending, ``flush`` keeps off
         self._room = Flag()
         self._goodbye = trio.Event()  # set: this connection is to end
+        self._linger_s = LINGER_S_MAX
         hub.connected(self)
 
     # ------------------------------------------------------------ called by the hub
 
-    def wake(self) -> None:
-        self._output.set()
+    def flush(self) -> None:
+        """One pull of output, sent at once; the writer is started for whatever is left."""
+        if self._is_writing or self._nursery is None:
+            return
+        try:
+            data = self._pull()
+            rest = data[self._transport.send_now(data) :] if data else b""
+        except Exception as error:
+            self._drop(error)
+            return
+        if rest or self._goodbye.is_set() or self._hub.has_output(self.number):
+            self._is_writing = True
+            self._nursery.start_soon(self._guard, self._write, rest)
+        self._room.set()
 
     def close_after_output(self) -> None:
         self._goodbye.set()
         self._scope.deadline = trio.current_time() + CLOSING_S_MAX
         self._hub.hold_unfinished(self.number, 0)
-        self._output.set()
         self._room.set()
 
     # ------------------------------------------------------------ the two tasks
 
     async def run(self) -> None:
-        """Serve the connection until it ends, and close its stream."""
+        """Serve the connection until it ends, and close its transport."""
         logger.debug("%s: connected", self.name)
         try:
             with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._guard, self._write)
+                async with trio.open_nursery() as self._nursery:
+                    self.flush()  # it may have been woken before it ran
                     await self._guard(self._read)
         finally:
             self._hub.disconnected(self.number)
             logger.debug("%s: disconnected", self.name)
-            await trio.aclose_forcefully(self._stream)
+            self._transport.close()
 
-    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _guard(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
         """Run one of the two tasks; an exception ends this connection and is nobody else's."""
         try:
-            await work()
-        except trio.BrokenResourceError as error:
-            logger.debug("%s: connection lost: %s", self.name, error.__cause__ or error)
-            self._scope.cancel()
+            await work(*arguments)
         except Exception as error:
-            logger.error("%s: internal error, connection dropped", self.name, exc_info=error)
-            self._scope.cancel()
+            self._drop(error)
 
-    async def _write(self) -> None:
-        linger_s = LINGER_S_MAX
-        while True:
-            await self._output.wait()
-            while messages := self._hub.output(self.number):
-                await self._stream.send_all(self._connection.send(*messages))
-                self._room.set()
-                last = messages[-1]
-                if type(last) is not Error or last.channel:
-                    continue
-                if last.code == SHUTTING_DOWN:
-                    linger_s = LINGER_WHEN_STOPPING_S_MAX
-                else:
-                    logger.warning("%s: told: %s (error %d)", self.name, last.text, last.code)
-            if self._goodbye.is_set():
-                break
-        self._hub.disconnected(self.number)
-        await self._stream.send_eof()
-        self._scope.deadline = trio.current_time() + linger_s
+    def _drop(self, error: Exception) -> None:
+        if isinstance(error, trio.BrokenResourceError):
+            logger.debug("%s: connection lost: %s", self.name, error)
+        else:
+            logger.error("%s: internal error, connection dropped", self.name, exc_info=error)
+        self._scope.cancel()
+
+    def _pull(self) -> bytes:
+        """What is to be sent next, encoded; b"" if there is nothing."""
+        messages = self._hub.output(self.number)
+        if not messages:
+            return b""
+        last = messages[-1]
+        if type(last) is Error and last.channel == 0:
+            if last.code == SHUTTING_DOWN:
+                self._linger_s = LINGER_WHEN_STOPPING_S_MAX
+            else:
+                logger.warning("%s: told: %s (error %d)", self.name, last.text, last.code)
+        return self._connection.send(*messages)
+
+    async def _write(self, data: bytes) -> None:
+        while data or (data := self._pull()):
+            await self._transport.send_all(data)
+            self._room.set()
+            data = b""
+        if self._goodbye.is_set():
+            self._hub.disconnected(self.number)
+            self._transport.send_eof()
+            self._scope.deadline = trio.current_time() + self._linger_s
+        else:
+            self._is_writing = False
 
     async def _read(self) -> None:
         await self._feed()
-        while await self._stream.receive_some(RECEIVE_BYTES):
+        while await self._transport.receive():
             pass  # see the module's docstring: what comes after the end is dropped
 
     async def _feed(self) -> None:
         """Hand messages to the core until this connection is to end."""
         while not self._goodbye.is_set():
-            data = await self._stream.receive_some(RECEIVE_BYTES)
+            data = await self._transport.receive()
             if self._goodbye.is_set():
                 return
-            self._connection.receive_data(bytes(data))
+            self._connection.receive_data(data)
             while events := self._received():
-                self._hub.handle(*events)
+                self._hub.receive(self, events)
                 while self._hub.congested(self.number) and not self._goodbye.is_set():
                     await self._room.wait()
                 if self._goodbye.is_set():

@@ -1,7 +1,7 @@
 """The lifecycle of a server: listen, serve, say goodbye, in one nursery.
 
     serve
-      tick                    deadlines of the core
+      tick, flush             deadlines of the core; output that nobody has sent yet
       end on stop / failure   two small tasks that wait
       connections             a nursery: nothing but connections, each contained (``link.py``)
         accepting             a scope of its own: the first thing to end
@@ -32,6 +32,7 @@ from .hub import Hub
 from .link import Link
 from .listening import accept, open_listeners, tune, url_of
 from .log import logger
+from .transport import SocketTransport
 
 SOFTWARE = f"score-server {__version__}"
 STOP_S_MAX = 10.0
@@ -93,9 +94,10 @@ class Server:
             with contextlib.suppress(trio.RunFinishedError):  # durable, and nobody left to tell
                 token.run_sync_soon(call, argument)
 
-        self._committer.attach(run_soon, self._hub.handle, self._hub.fail)
+        self._committer.attach(run_soon, self._hub.deliver, self._hub.fail)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hub.tick)
+            nursery.start_soon(self._hub.flush)
             nursery.start_soon(self._end_on_failure, nursery.cancel_scope)
             async with trio.open_nursery() as connections:
                 accepting = trio.CancelScope()
@@ -142,7 +144,8 @@ class Server:
             stream.socket.close()
             return
         number = next(self._numbers)
-        link = Link(self._hub, number, stream, name, Connection(Role.SERVER, self._limits))
+        connection = Connection(Role.SERVER, self._limits)
+        link = Link(self._hub, number, SocketTransport(stream), name, connection)
         self._open += 1
         connections.start_soon(self._run, link)
 
