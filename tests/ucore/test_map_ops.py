@@ -116,6 +116,8 @@ def test_what_an_operation_gives_tells_and_is_taken_back_by(name: str) -> None:
     quiet._tree.apply(Update([[op[0], 0, 0, *op[1:]]]), 2)
     assert list(quiet.items()) == list(m.items())  # asking for more changes nothing
     assert quiet.dump() == m.dump()
+    quiet._tree.audit()
+    m._tree.audit()
     m.apply(applied.inverse)
     assert m == before
     assert set(m._tree.nodes) == node_ids

@@ -222,3 +222,4 @@ def test_whatever_strangers_send_applies_or_fails_or_is_refused(text: list[Any])
         assert applied.inverse is not None
         m.apply(Update.from_plain(applied.inverse.to_plain()))
     assert m == UMap.load(before)
+    tree.audit()

@@ -302,6 +302,7 @@ def test_a_batch_on_a_vec_does_what_the_vec_would_have_done(
                     call(b, *arguments)
             else:
                 call(b, *arguments)
+    batched._tree.audit()
     assert batched == direct
     assert repr(batched) == repr(direct)
 

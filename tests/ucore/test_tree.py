@@ -53,6 +53,7 @@ def ids(m: Any) -> list[tuple[int, int]]:
         ([codes.DECLARE, ["vec", None]], SkeletonError),
         ([codes.PUT, 0, 0, "x", [33, [36, 1, 1]]], MalformedUpdateError),
         ([codes.PUT, 0, 0, "x", [36, 99, 1]], MalformedUpdateError),
+        ([codes.PUT, 0, 0, "x", [36, 3, 9]], MalformedUpdateError),
     ],
 )
 def test_an_operation_that_fails_undoes_all_before_it_and_is_told(
@@ -70,6 +71,7 @@ def test_an_operation_that_fails_undoes_all_before_it_and_is_told(
             [codes.DELETE, 0, 0, "deep"],
             [codes.PUT, 0, 0, "new", [33, [32]]],
             [codes.APPEND, 0, 1, 5],
+            [codes.DELETE, 0, 0, "new"],  # to be brought back, in order to be taken back
             [codes.CLEAR, 1, 1],
             op,
             [codes.PUT, 0, 0, "never", 1],
@@ -79,14 +81,14 @@ def test_an_operation_that_fails_undoes_all_before_it_and_is_told(
     assert applied.results == []
     assert applied.inverse is None
     assert applied.failure is not None
-    assert applied.failure.index == 5
+    assert applied.failure.index == 6
     assert type(applied.failure.error) is error
     assert m == before
     assert ids(m) == before_ids
     assert m["deep"]["inner"]["x"] is handle
     assert len(effects) == 1
     assert tree.skeleton == ["map", None]
-    assert not tree.interrupted
+    tree.audit()
     assert tree.position == 3
     handle.append(1)
 
@@ -315,7 +317,9 @@ def test_an_interruption_at_any_line_leaves_a_whole_tree_or_a_marked_one() -> No
         replay(tree, LOG[:1])
         assert m.dump() == states[1]
         assert (m["a"] is a, m["a"]["x"] is x, m["s"] is s) == (True, True, True)
+        tree.audit()
         replay_rest(tree)
+        tree.audit()
         assert m.dump() == states[-1]
     assert line > 100
     assert seen == {True, False}

@@ -107,6 +107,8 @@ def test_a_map_does_what_a_dict_does_and_its_updates_tell_all_of_it(
         assert m == model
         history.append((twin.dump(), [twin.apply(u) for u in map(again, updates)]))
         assert twin.dump() == m.dump()
+        m._tree.audit()
+        twin._tree.audit()
     for before, inverses in reversed(history):
         for inverse in reversed(inverses):
             twin.apply(again(inverse))

@@ -47,6 +47,8 @@ def test_a_stack_does_what_a_list_as_a_stack_does(start: list[Any], calls: list[
         assert (len(stack), bool(stack)) == (len(model), bool(model))
         history.append((twin.dump(), [twin.apply(u) for u in map(again, updates)]))
         assert twin.dump() == stack.dump()
+        stack._tree.audit()
+        twin._tree.audit()
     for before, inverses in reversed(history):
         for inverse in reversed(inverses):
             twin.apply(again(inverse))

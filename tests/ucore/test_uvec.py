@@ -117,6 +117,8 @@ def test_a_vec_does_what_a_list_does_and_its_updates_tell_all_of_it(
         assert v == model
         history.append((twin.dump(), [twin.apply(u) for u in map(again, updates)]))
         assert twin.dump() == v.dump()
+        v._tree.audit()
+        twin._tree.audit()
     for before_plain, inverses in reversed(history):
         for inverse in reversed(inverses):
             twin.apply(again(inverse))

@@ -129,6 +129,8 @@ def test_what_an_operation_gives_tells_and_is_taken_back_by(name: str) -> None:
     quiet = UVec[Any]([0, [9], 2, 3])
     quiet._tree.apply(Update([[op[0], 0, 0, *op[1:]]]), 2)
     assert quiet.dump() == v.dump()
+    quiet._tree.audit()
+    v._tree.audit()
     v.apply(applied.inverse)
     assert v == [0, [9], 2, 3]
     assert set(v._tree.nodes) == node_ids

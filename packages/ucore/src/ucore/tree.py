@@ -129,14 +129,15 @@ class Tree:
 
     def _check_new(self, ids: tuple[NodeId, ...], position: int) -> None:
         for node_id in ids:
-            if node_id in self.nodes or node_id[0] > position:
+            if node_id in self.nodes or node_id[0] >= position:
                 message = f"node {node_id} cannot be brought back at change {position}"
                 raise Failed(MalformedUpdateError(message))
 
     def _take_back(self, undo: list[list[object]] | None, position: int) -> None:
         """Run the inverses that were noted so far, the last one first."""
         if undo:
-            change = Change(self, position, None, None)
+            # One further on, because what the change itself has made may have to come back.
+            change = Change(self, position + 1, None, None)
             for step in Update(undo[::-1]).steps:
                 self._run(step, change)
 
@@ -219,6 +220,20 @@ class Tree:
                 "the content is not what the updates made of it: something wrote past ucore "
                 "(list.append(v, x), heapq, dict.update(m, ...)); use the structure's own methods"
             )
+
+    def audit(self) -> None:
+        """Assert what must hold between updates: for tests, and for whoever doubts."""
+        assert not self.interrupted
+        found: dict[NodeId, Node] = {}
+        left = [(self.root, 1)]
+        while left:
+            node, depth = left.pop()
+            assert node._id not in found, f"{node._id} stands in two places"
+            found[node._id] = node
+            assert (node._tree, node._depth, node._count) == (self, depth, len(node._raw()))
+            left += [(child, depth + 1) for child in node._elements() if isinstance(child, Node)]
+        assert found == self.nodes, "the nodes known are not the nodes there"
+        assert not set(found) & set(self._ghosts), "a node is both there and gone"
 
     def _note_shadow(self) -> None:
         """Under UCORE_DEBUG=1: remember the content as the updates have made it."""
