@@ -106,6 +106,7 @@ class Feed:
             if source is None:
                 break
             taken = cursor.take(*source, min(bytes_max, ENTRIES_BYTES_MAX))
+            assert taken, "a cursor was let go beyond what is durable"
             out.append(Entries(cursor.channel, taken))
             bytes_max -= sum(map(len, taken))
         return bytes_max
