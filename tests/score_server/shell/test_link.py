@@ -251,6 +251,34 @@ async def test_a_bug_in_one_connection_is_logged_and_nobody_elses(
     await other.greet()
 
 
+async def test_a_flush_while_the_link_ends_does_not_hurt_who_flushes(
+    stage: Any, autojump_clock: Any
+) -> None:
+    """The flusher serves everybody: nothing that one link is in the middle of may raise there."""
+    client, other = stage.connect(), stage.connect()
+    await client.greet()
+    await other.greet()
+    client.close()
+    while not stage.ended:
+        stage.hub.handle(Received(2, Ping(1)))
+        stage.core.outbox.get(1, []).append(Pong(1))
+        stage.pipes[0].room = 0
+        stage.links[0].flush()
+        await trio.lowlevel.checkpoint()
+    assert stage.hub.failure is None
+    assert await other.receive() == Pong(1)
+
+
+async def test_an_error_that_nobody_has_sent_yet_is_sent_although_the_peer_has_ended(
+    stage: Any, autojump_clock: Any
+) -> None:
+    client = stage.connect()
+    await client.greet()
+    client.close()
+    stage.hub.handle(Faulted(1, MALFORMED, "no"))
+    assert await client.receive() == Error(MALFORMED, 0, "no")
+
+
 async def test_a_cancelled_link_reports_its_end(stage: Any, autojump_clock: Any) -> None:
     client = stage.connect()
     await client.greet()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,10 +14,11 @@ from score_server.shell.transport import SocketTransport
 
 @pytest.fixture
 async def pair() -> AsyncIterator[tuple[SocketTransport, trio.SocketStream]]:
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    other = await trio.open_tcp_stream(*listener.socket.getsockname())
-    transport = SocketTransport(await listener.accept())
-    await listener.aclose()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        other = await trio.open_tcp_stream(*listener.getsockname())
+        sock, _ = listener.accept()
+    sock.setblocking(False)
+    transport = SocketTransport(sock)
     yield transport, other
     transport.close()
     await other.aclose()

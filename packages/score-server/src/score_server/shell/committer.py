@@ -124,7 +124,12 @@ class InlineCommitter:
         self._clerk = Clerk(open_store())
         self.state = self._clerk.store.load()
 
-    def attach(self, *_: object) -> None:
+    def attach(
+        self,
+        run_soon: Callable[..., object],
+        deliver: Callable[[Event], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
         """Nothing is ever delivered later."""
 
     def submit(self, job: Job) -> Event:

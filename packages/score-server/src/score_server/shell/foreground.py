@@ -49,16 +49,20 @@ def run(config: Config) -> int:
 
 async def _serve(config: Config, committer: Committer) -> Exception | None:
     server = Server(committer)
-    failure = None
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         urls = ", ".join(await server.listen(config.listen))
         logger.info("score-server %s listening on %s, store %s", __version__, urls, config.store)
         if not all(address.is_loopback for address in config.listen):
             logger.warning("no authentication: whoever reaches the port may change everything")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_obey, signals, server.stop, nursery.cancel_scope)
-            failure = await server.serve()
-            nursery.cancel_scope.cancel()
+        return await _serve_until_told(server, signals)
+
+
+async def _serve_until_told(server: Server, signals: AsyncIterator[int]) -> Exception | None:
+    failure = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_obey, signals, server.stop, nursery.cancel_scope)
+        failure = await server.serve()
+        nursery.cancel_scope.cancel()
     return failure
 
 

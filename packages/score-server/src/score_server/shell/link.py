@@ -72,12 +72,11 @@ class Link:
         try:
             data = self._pull()
             rest = data[self._transport.send_now(data) :] if data else b""
-        except Exception as error:
+            if rest or self._goodbye.is_set() or self._hub.has_output(self.number):
+                self._is_writing = True
+                self._nursery.start_soon(self._guard, self._write, rest)
+        except Exception as error:  # the caller serves others
             self._drop(error)
-            return
-        if rest or self._goodbye.is_set() or self._hub.has_output(self.number):
-            self._is_writing = True
-            self._nursery.start_soon(self._guard, self._write, rest)
         self._room.set()
 
     def close_after_output(self) -> None:
@@ -94,8 +93,12 @@ class Link:
         try:
             with self._scope:
                 async with trio.open_nursery() as self._nursery:
-                    self.flush()  # it may have been woken before it ran
-                    await self._guard(self._read)
+                    try:
+                        self.flush()  # it may have been woken before it ran
+                        await self._guard(self._read)
+                        self.flush()  # there may be an Error that nobody has sent yet
+                    finally:
+                        self._nursery = None  # it takes no more tasks
         finally:
             self._hub.disconnected(self.number)
             logger.debug("%s: disconnected", self.name)

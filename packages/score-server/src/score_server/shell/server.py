@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,7 +31,7 @@ from ..wire.limits import Limits
 from .committer import Committer
 from .hub import Hub
 from .link import Link
-from .listening import accept, open_listeners, tune, url_of
+from .listening import accept, close_all, open_listeners, tune, url_of
 from .log import logger
 from .transport import SocketTransport
 
@@ -67,7 +68,7 @@ class Server:
         self._hub = Hub(
             Core(committer.state, self._limits, _new_id, SOFTWARE, clock()), committer, clock
         )
-        self._listeners: list[trio.SocketListener] = []
+        self._listeners: list[socket.socket] = []
         self._numbers = itertools.count(1)
         self._open = 0
         self._slot_free = trio.Event()
@@ -122,8 +123,8 @@ class Server:
         self._hub.stop()
 
     async def _accept(self, accepting: trio.CancelScope, connections: trio.Nursery) -> None:
-        async def begin(stream: trio.SocketStream) -> None:
-            self._begin(stream, connections)
+        async def begin(sock: socket.socket) -> None:
+            self._begin(sock, connections)
             while self._open >= self._limits.connections_max + REFUSED_AT_ONCE_MAX:
                 self._slot_free = trio.Event()
                 await self._slot_free.wait()
@@ -134,18 +135,17 @@ class Server:
                     for listener in self._listeners:
                         nursery.start_soon(accept, listener, begin)
         finally:
-            for listener in self._listeners:
-                listener.socket.close()
+            close_all(self._listeners)
 
-    def _begin(self, stream: trio.SocketStream, connections: trio.Nursery) -> None:
+    def _begin(self, sock: socket.socket, connections: trio.Nursery) -> None:
         try:
-            name = tune(stream.socket)
+            name = tune(sock)
         except OSError:  # gone already
-            stream.socket.close()
+            sock.close()
             return
         number = next(self._numbers)
         connection = Connection(Role.SERVER, self._limits)
-        link = Link(self._hub, number, SocketTransport(stream), name, connection)
+        link = Link(self._hub, number, SocketTransport(sock), name, connection)
         self._open += 1
         connections.start_soon(self._run, link)
 
