@@ -148,6 +148,12 @@ def test_no_tag_has_a_meaning(tag: int) -> None:
                 decode(data, depth_max=8)
 
 
+def test_a_map_is_refused_at_its_first_key_unless_that_is_text() -> None:
+    for key in ("00", "f6", "fb3ff0000000000000", "80"):
+        with pytest.raises(DecodeError, match="map key must be"):
+            decode(bytes.fromhex("ba7fffffff" + key), depth_max=8)
+
+
 def test_a_shared_value_makes_no_cycle() -> None:
     with pytest.raises(DecodeError, match="tags are not allowed"):
         decode(bytes.fromhex("d81c81d81d00"), depth_max=8)

@@ -239,8 +239,22 @@ def test_before_the_greeting_a_frame_is_small() -> None:
         connection = Connection(role)
         head = (HELLO_FRAME_BYTES_MAX + 1).to_bytes(4, "big")
         assert refused(connection, head).code == TOO_LARGE
+        if role is Role.CLIENT:
+            greeted = Connection(role)
+            greeted.send(HELLO)
+            assert refused(greeted, head).code == TOO_LARGE
     with pytest.raises(LocalProtocolError, match="more than a frame of 4096 holds"):
         Connection(Role.CLIENT).send(HELLO._replace(label="a" * 4096))
+    server = Connection(Role.SERVER)
+    server.receive_data(Connection(Role.CLIENT).send(HELLO))
+    assert drain(server) == [HELLO]
+    with pytest.raises(LocalProtocolError, match="more than a frame of 4096 holds"):
+        server.send(WELCOME._replace(software="s" * 4096))
+
+
+def test_what_is_as_large_as_the_limits_allow_passes() -> None:
+    client, server = pair()
+    pass_on(client, server, submit(payload=bytes(100)), Join(2, "tencharact", None))
 
 
 def test_a_client_reads_a_welcome_of_another_version_as_that() -> None:
