@@ -24,8 +24,9 @@ def test_values_are_checked_and_the_error_names_the_place() -> None:
         plan.plain_value(INTS, "x", "k")
     with pytest.raises(UnstorableError, match=r"^\['k'\]\[1\]: "):
         plan.plain_value(ANY, [0, {1}], "k")
-    with pytest.raises(WrongTypeError, match=r"^\[3\]: "):
-        plan.plain_values(VEC, [1, "x"], 2)
+    with pytest.raises(WrongTypeError, match=r"^\[1\]: "):
+        plan.plain_values(VEC, [1, "x"])
+    assert plan.plain_values(VEC, [1, True]) == [1, True]
 
 
 def test_a_value_that_is_refused_once_and_not_again_is_a_bug() -> None:
@@ -80,7 +81,7 @@ def test_maps() -> None:
 
 
 def test_what_changes_nothing_has_no_plan() -> None:
-    assert plan.extend(ANY, [], 3) is None
+    assert plan.extend(ANY, []) is None
     assert plan.set_item(ANY, slice(1, 1), [], 3) is None
     assert plan.set_item(ANY, slice(1, 1, 2), [], 3) is None
     assert plan.delete_item(slice(2, 1), 3) is None
@@ -92,8 +93,8 @@ def test_what_changes_nothing_has_no_plan() -> None:
 
 def test_the_ends_are_intents_and_the_rest_is_strict() -> None:
     assert plan.append(ANY, 1, 3) == Plan(codes.APPEND, [1], INTENT)
-    assert plan.extend(ANY, [1], 3) == Plan(codes.APPEND, [1], INTENT)
-    assert plan.extend(ANY, [1, 2], 3) == Plan(codes.EXTEND, [1, 2], INTENT)
+    assert plan.extend(ANY, [1]) == Plan(codes.APPEND, [1], INTENT)
+    assert plan.extend(ANY, [1, 2]) == Plan(codes.EXTEND, [1, 2], INTENT)
     assert plan.insert(ANY, -9, 1, 3) == Plan(codes.SPLICE, [0, 0, 1], INTENT)
     assert plan.insert(ANY, -1, 1, 3) == Plan(codes.SPLICE, [2, 0, 1], 2)
     assert plan.insert(ANY, 9, 1, 3) == Plan(codes.SPLICE, [3, 0, 1], 3)

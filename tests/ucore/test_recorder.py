@@ -310,12 +310,13 @@ def test_a_batch_on_a_vec_does_what_the_vec_would_have_done(
 def test_slices_that_run_backwards_name_their_containers_rightly() -> None:
     v = UVec[Any]([0, 1, 2, 3])
     with v.batch() as b:
-        b[::-2] = [["a"], ["b"]]
+        b[::-2] = [["a", ["in a"]], ["b"]]
         b[3].append("at 3")
+        b[3][1].append("deep at 3")
         b[1].append("at 1")
         b[0:1] = [["c"], ["d"]]
         b[1].append("at 1")
-    assert v == [["c"], ["d", "at 1"], ["b", "at 1"], 2, ["a", "at 3"]]
+    assert v == [["c"], ["d", "at 1"], ["b", "at 1"], 2, ["a", ["in a", "deep at 3"], "at 3"]]
 
 
 def test_naming_a_position_makes_the_whole_batch_strict() -> None:
@@ -334,8 +335,9 @@ def test_naming_a_position_makes_the_whole_batch_strict() -> None:
     with v.batch() as b:
         b.append(1)
         b[0] = 5
+        b.append(2)
     assert owner.stricts == [None, Strict(None, None)]
-    assert v == [5, 1, 2, [3, 4], 1]
+    assert v == [5, 1, 2, [3, 4], 1, 2]
 
 
 def test_what_a_list_of_containers_needs_to_be_read_for_is_refused() -> None:

@@ -28,19 +28,19 @@ class Container(Node):
 
     if TYPE_CHECKING:
         _class_spec_: Spec
-    else:  # as in Node
+    else:  # __slots__ as in Node; __new__ would hide the builtins' signatures from checkers
         __slots__ = ()
         _class_spec_ = ANY
+
+        def __new__(cls, *_arguments, **_options):
+            self = super().__new__(cls)
+            self._tree = None
+            self._spec = cls._class_spec_
+            return self
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls._class_spec_ = spec_of_class(cls)
-
-    def __new__(cls, *_arguments: Any, **_options: Any) -> Self:
-        self = super().__new__(cls)
-        self._tree = None
-        self._spec = cls._class_spec_
-        return self
 
     # ------------------------------------------------------------ for mutators
 

@@ -18,7 +18,7 @@ from . import codes, map_ops, vec_ops
 from .base import ROOT_ID, NodeId
 from .change import Change, Failed, Literal
 from .errors import MalformedUpdateError, SkeletonError
-from .primitives import DEPTH_MAX, INT_MAX, Plain, decode, decode_key
+from .primitives import DEPTH_MAX, INT_MAX, INT_MIN, Plain, decode, decode_key
 from .registry import short
 from .types import decode_skeleton, merge_skeletons
 
@@ -54,15 +54,20 @@ class Reader:
         self.ids: list[NodeId] = []
         self.depth = 0
 
-    def value(self, plain: object, level: int = 1) -> object:
+    def value(self, plain: Any, level: int = 1) -> object:
         """A native as it is, a leaf decoded, a container as a ``Literal``."""
         kind = type(plain)
-        if kind in _QUICK or (kind is str and cast("str", plain).isascii()):
+        # What decode would say, without the calls: a log is mostly these.
+        if kind is str:
+            if plain.isascii():
+                return plain
+        elif kind is int:
+            if INT_MIN <= plain <= INT_MAX:
+                return plain
+        elif kind in _QUICK:
             return plain
-        if kind is list:
-            form = cast("list[Any]", plain)
-            if form and type(form[0]) is int and form[0] in KINDS:
-                return self._literal(form, level)
+        elif kind is list and plain and type(plain[0]) is int and plain[0] in KINDS:
+            return self._literal(plain, level)
         return decode(plain)
 
     def values(self, plains: list[object], level: int = 1) -> list[object]:
@@ -90,7 +95,7 @@ class Reader:
             literal = Literal(KINDS[code], self.ordinal)
             items = form[1:]
         else:
-            literal = Literal(KINDS[code], self.node_id(form))
+            literal = Literal(KINDS[code], node_id(form))
             self.ids.append(cast("NodeId", literal.ident))
             items = form[3:]
         if level > self.depth:
@@ -103,11 +108,20 @@ class Reader:
             literal.nested = Literal in set(map(type, literal.content))
         return literal
 
-    def node_id(self, form: list[Any]) -> NodeId:
-        """The id at places 1 and 2 of *form*."""
-        if len(form) < 3 or not (is_count(form[1]) and is_count(form[2])):
-            raise MalformedUpdateError(f"no node id in {form[:3]!r}")
-        return (form[1], form[2])
+
+def node_id(form: list[Any]) -> NodeId:
+    """The id at places 1 and 2 of *form*."""
+    if len(form) >= 3:
+        position, ordinal = form[1], form[2]
+        # is_count, written out: this is read once for every operation of a log.
+        if (
+            type(position) is int
+            and type(ordinal) is int
+            and 0 <= position <= INT_MAX
+            and 0 <= ordinal <= INT_MAX
+        ):
+            return (position, ordinal)
+    raise MalformedUpdateError(f"no node id in {short(form)}")
 
 
 def is_count(plain: object) -> bool:
@@ -257,7 +271,7 @@ def _read_one(reader: Reader, op: list[Any]) -> Step:
     name, kinds, length, read_arguments, run = operation
     if length is not None and len(op) != length:
         raise MalformedUpdateError(f"{name} has {len(op)} parts instead of {length}")
-    target = ROOT_ID if op[0] == codes.DECLARE else reader.node_id(op)
+    target = ROOT_ID if op[0] == codes.DECLARE else node_id(op)
     if target[0] and not target[1]:
         raise MalformedUpdateError(f"{name}: {target} is no node id")
     reader.depth = 0

@@ -7,7 +7,6 @@ what the builtin would raise, or why a value cannot be stored, before anything h
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from . import codes
@@ -15,7 +14,7 @@ from .change import stored_key
 from .errors import UnstorableError
 from .primitives import Plain, encode, encode_key
 from .registry import short
-from .types import Spec
+from .types import ANY, Spec
 
 INTENT: Final = -1
 
@@ -57,8 +56,23 @@ def plain_value(spec: Spec, value: object, place: object) -> Plain:
     raise AssertionError(f"{path} was refused once and accepted once")
 
 
-def plain_values(spec: Spec, values: Iterable[object], start: int = 0) -> list[Plain]:
-    return [plain_value(spec, value, index) for index, value in enumerate(values, start)]
+def plain_values(spec: Spec, values: list[Any]) -> list[Plain]:
+    """An error's place is the index in *values*, what the caller has given."""
+    plains = _content(values)
+    expected = spec.value
+    if expected is not ANY:
+        exact = expected.exact
+        for index, value in enumerate(values):
+            if type(value) not in exact:
+                expected.check(value, f"[{index}]")
+    return plains
+
+
+def _content(container: object) -> list[Plain]:
+    """What the literal of an exact dict or list says behind its number."""
+    literal = encode(container)
+    assert isinstance(literal, list)
+    return literal[1:]
 
 
 # ---------------------------------------------------------------- maps
@@ -72,9 +86,8 @@ def put_many(spec: Spec, content: dict[Any, Any]) -> Plan | None:
     """None when there is nothing to put."""
     if len(content) == 1:
         return put(spec, *next(iter(content.items())))
-    arguments: list[Plain] = []
-    for key, value in content.items():
-        arguments += (plain_key(spec, key), plain_value(spec, value, key))
+    arguments = _content(content)
+    spec.check(content)
     return Plan(codes.PUT_MANY, arguments) if arguments else None
 
 
@@ -133,8 +146,8 @@ def append(spec: Spec, value: object, length: int) -> Plan:
     return Plan(codes.APPEND, [plain_value(spec, value, length)])
 
 
-def extend(spec: Spec, values: Iterable[object], length: int) -> Plan | None:
-    plains = plain_values(spec, values, length)
+def extend(spec: Spec, values: list[Any]) -> Plan | None:
+    plains = plain_values(spec, values)
     if len(plains) == 1:
         return Plan(codes.APPEND, plains)
     return Plan(codes.EXTEND, plains) if plains else None
@@ -186,7 +199,7 @@ def _set_slice(spec: Spec, where: slice, values: Any, length: int) -> Plan | Non
         count = max(0, stop - start)
         if not count and not values:
             return None
-        arguments = [start, count, *plain_values(spec, values, start)]
+        arguments = [start, count, *plain_values(spec, values)]
         return Plan(codes.SPLICE, arguments, max(start, stop - 1))
     places = range(start, stop, step)
     if len(values) != len(places):
@@ -195,9 +208,9 @@ def _set_slice(spec: Spec, where: slice, values: Any, length: int) -> Plan | Non
         )
     if not values:
         return None
+    plains = plain_values(spec, values)
     if step < 0:
-        places, values = places[::-1], values[::-1]
-    plains = [plain_value(spec, value, at) for at, value in zip(places, values, strict=True)]
+        places, plains = places[::-1], plains[::-1]
     return Plan(codes.STRIDE_SET, [places[0], places.step, *plains], places[-1])
 
 

@@ -235,7 +235,7 @@ class _ListRecorder(Recorder, Generic[T]):
 
     def extend(self, values: Iterable[T]) -> None:
         content = list(values)
-        planned = plan.extend(self._spec, content, self._length())
+        planned = plan.extend(self._spec, content)
         if planned is not None:
             self._add(planned)
             self._items += [self._log.made(value, self._spec.value) for value in content]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, overload
 
 from . import codes, plan
 from .base import ABSENT, CONTAINERS, SLOTS, Node
@@ -14,9 +14,6 @@ from .types import alias
 K = TypeVar("K")
 V = TypeVar("V")
 D = TypeVar("D")
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsKeysAndGetItem
 
 
 class UMap(Container, dict[K, V]):
@@ -30,18 +27,13 @@ class UMap(Container, dict[K, V]):
     _kind_: ClassVar[str] = "map"
     _arity_: ClassVar[int] = 2
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        content = dict(*args, **kwargs)
-        tree = self._attach(None)
-        self._do(tree, plan.put_many(self._spec, content))
-
     @classmethod
     def fromkeys(cls, iterable: Iterable[Any], value: Any = None, /) -> Any:
         """A new map with these keys, each with a copy of *value*."""
         return cls(dict.fromkeys(iterable, value))
 
     def _raw(self) -> dict[object, object]:
-        return cast("dict[object, object]", self)
+        return self  # type: ignore[return-value]  # not cast(): it is asked at each operation
 
     def _elements(self) -> Iterable[object]:
         return self.values()
@@ -82,23 +74,6 @@ class UMap(Container, dict[K, V]):
         found, _ = self._do(tree, plan.discard(self, key)) or (False, None)
         return cast("bool", found)
 
-    def setdefault(self, key: K, default: V = None, /) -> V:  # type: ignore[assignment]
-        """The value of *key*, which is *default* if there was none: a container comes live."""
-        return cast("V", self._do(self._begin(), plan.set_default(self._spec, key, default)))
-
-    def update(self, *args: Any, **kwargs: Any) -> None:
-        """As ``dict.update``, in one update: all or nothing."""
-        tree = self._begin()
-        self._do(tree, plan.put_many(self._spec, dict(*args, **kwargs)))
-
-    @overload  # type: ignore[override,misc]
-    def __ior__(self, other: SupportsKeysAndGetItem[K, V], /) -> Self: ...
-    @overload
-    def __ior__(self, other: Iterable[tuple[K, V]], /) -> Self: ...
-    def __ior__(self, other: Any, /) -> Self:  # type: ignore[misc]
-        self.update(other)
-        return self
-
     def increment(self, key: K, by: int | float = 1) -> V:
         """Add *by* to the number at *key*, a missing one counting from 0; the new value."""
         return cast("V", self._do(self._begin(), plan.increment(self._spec, key, by)))
@@ -108,6 +83,7 @@ class UMap(Container, dict[K, V]):
         return Batch(self, MapRecorder)
 
     if TYPE_CHECKING:
+        # To checkers, __init__, setdefault, update and |= are dict's own, with its signatures.
 
         def copy(self) -> dict[K, V]: ...
 
@@ -115,6 +91,24 @@ class UMap(Container, dict[K, V]):
 
         def __class_getitem__(cls, params):
             return alias(cls, params)
+
+        def __init__(self, *args, **kwargs):
+            content = dict(*args, **kwargs)
+            tree = self._attach(None)
+            self._do(tree, plan.put_many(self._spec, content))
+
+        def setdefault(self, key, default=None, /):
+            """The value of *key*, which is *default* if there was none: a container comes live."""
+            return self._do(self._begin(), plan.set_default(self._spec, key, default))
+
+        def update(self, *args, **kwargs):
+            """As ``dict.update``, in one update: all or nothing."""
+            tree = self._begin()
+            self._do(tree, plan.put_many(self._spec, dict(*args, **kwargs)))
+
+        def __ior__(self, other, /):
+            self.update(other)
+            return self
 
 
 CONTAINERS["map"] = UMap

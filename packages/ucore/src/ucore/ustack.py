@@ -36,10 +36,10 @@ class UStack(Container, Collection[T]):
     def __init__(self, iterable: Iterable[T] = (), /) -> None:
         content = list(iterable)
         tree = self._attach(None)
-        self._do(tree, plan.extend(self._spec, content, 0))
+        self._do(tree, plan.extend(self._spec, content))
 
     def _raw(self) -> list[object]:
-        return cast("list[object]", self._items)
+        return self._items  # type: ignore[return-value]  # not cast(), as in UMap
 
     def _elements(self) -> Iterable[object]:
         return self._items
@@ -80,7 +80,7 @@ class UStack(Container, Collection[T]):
     def extend(self, values: Iterable[T], /) -> None:
         """Push one after the other, in one update; the last is on top."""
         tree = self._begin()
-        self._do(tree, plan.extend(self._spec, list(values), len(self)))
+        self._do(tree, plan.extend(self._spec, list(values)))
 
     def pop(self) -> T:
         """Remove the top and return it, as a plain builtin; IndexError when empty."""

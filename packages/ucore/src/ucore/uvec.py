@@ -28,10 +28,10 @@ class UVec(Container, list[T]):
     def __init__(self, iterable: Iterable[T] = (), /) -> None:
         content = list(iterable)
         tree = self._attach(None)
-        self._do(tree, plan.extend(self._spec, content, 0))
+        self._do(tree, plan.extend(self._spec, content))
 
     def _raw(self) -> list[object]:
-        return cast("list[object]", self)
+        return self  # type: ignore[return-value]  # not cast(): it is asked at each operation
 
     def _elements(self) -> Iterable[object]:
         return self
@@ -44,7 +44,7 @@ class UVec(Container, list[T]):
 
     def extend(self, values: Iterable[T], /) -> None:
         tree = self._begin()
-        self._do(tree, plan.extend(self._spec, list(values), len(self)))
+        self._do(tree, plan.extend(self._spec, list(values)))
 
     def __iadd__(self, values: Iterable[T], /) -> Self:  # type: ignore[override,misc]
         self.extend(values)
