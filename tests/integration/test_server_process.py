@@ -63,6 +63,7 @@ def test_variables_configure_it_too() -> None:
 def test_listening_to_all_without_authentication_is_said_aloud() -> None:
     with serving("--listen", "0.0.0.0:0", "--no-auth", "--store", "memory:") as server:
         server.wait_for("WARNING  no authentication")
+        assert server.stop() == 0
 
 
 # ---------------------------------------------------------------- what keeps it from starting

@@ -71,9 +71,9 @@ def test_what_keeps_a_server_from_starting_is_one_line(
 
 def test_help_loads_neither_trio_nor_a_store() -> None:
     code = (
-        "import sys; from score_server.cli import main\n"
+        "import sys; before = set(sys.modules); from score_server.cli import main\n"
         "try: main(['--help'])\n"
-        "except SystemExit: print(*sys.modules)"
+        "except SystemExit: print(*set(sys.modules) - before)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.splitlines()[-1].split())
