@@ -340,6 +340,18 @@ def test_naming_a_position_makes_the_whole_batch_strict() -> None:
     assert v == [5, 1, 2, [3, 4], 1, 2]
 
 
+def test_a_view_that_moved_on_is_not_what_the_positions_were_about() -> None:
+    v = UVec[int]([1, 2])
+    with v.batch() as b:
+        b.append(3)
+        v.insert(0, 0)
+    assert v == [0, 1, 2, 3]
+    with pytest.raises(RuntimeError, match="nothing of the batch was applied"), v.batch() as b:
+        b[0] = 9
+        v.insert(0, -1)
+    assert v == [-1, 0, 1, 2, 3]
+
+
 def test_what_a_list_of_containers_needs_to_be_read_for_is_refused() -> None:
     v = UVec[Any]([[1]])
     with v.batch() as b:

@@ -19,7 +19,7 @@ from typing import Any, Final, Generic, Self, SupportsIndex, TypeVar, cast
 from . import codes, plan
 from .base import Node, NodeId, Strict
 from .plan import INTENT, Plan
-from .registry import container_kind
+from .registry import container_kind, short
 from .tree import Tree
 from .types import Spec
 from .updatable import Update
@@ -46,9 +46,8 @@ class _Made:
 class _Log:
     """What one batch has recorded, shared by its recorders."""
 
-    def __init__(self, root: Any, tree: Tree) -> None:
-        self.root = root
-        self.tree = tree
+    def __init__(self, tree: Tree) -> None:
+        self.position = tree.position  # the view that indices are about
         self.ops: list[list[Any]] = []
         self.finish: list[Callable[[Any], Any]] = []
         self.strict = False
@@ -89,7 +88,7 @@ class _Log:
             target, kind, spec, content = (0, entry.ordinal), entry.kind, entry.spec, entry.content
         else:
             raise TypeError(
-                f"a batch records changes and does not read; {entry!r:.40} is in the structure itself"
+                f"a batch records changes and does not read; {short(entry)} is in the structure itself"
             )
         if target not in self.recorders:
             self.recorders[target] = _RECORDERS[kind](self, target, spec, content)
@@ -386,7 +385,7 @@ class Batch(Generic[R]):
         if self._log is not None:
             raise RuntimeError("a batch is used once; call batch() again")
         tree = self._node._begin()
-        self._log = _Log(self._node, tree)
+        self._log = _Log(tree)
         return cast("R", self._log.recorder(self._node))
 
     def __exit__(
@@ -404,6 +403,11 @@ class Batch(Generic[R]):
             log.results = []
             return
         tree = self._node._begin()
+        if log.strict and tree.position != log.position:
+            raise RuntimeError(
+                "the structure was changed while a batch that names positions in lists was open; "
+                "nothing of the batch was applied: repeat it, and leave the structure alone meanwhile"
+            )
         strict = Strict(None, None) if log.strict else None
         applied = tree.submit(Update(log.ops), strict)
         if applied.failure is not None:

@@ -35,6 +35,7 @@ from .errors import (
 )
 from .ops import Step, is_count, read_dump
 from .primitives import DEPTH_MAX, Plain
+from .registry import short
 from .updatable import Update
 
 DEBUG: Final = os.environ.get("UCORE_DEBUG", "") not in ("", "0")
@@ -250,7 +251,7 @@ class Tree:
     def load(self, plain: object) -> None:
         """Become what was dumped.  Raises as ``Update.from_plain`` does, and changes nothing then."""
         if type(plain) is not list or not plain or type(plain[0]) is not int:
-            raise MalformedUpdateError(f"not a dump: {plain!r:.80}")
+            raise MalformedUpdateError(f"not a dump: {short(plain)}")
         if plain[0] != OPS_VERSION:
             raise UpgradeNeededError(plain[0])
         if len(plain) != 4 or not is_count(plain[1]):

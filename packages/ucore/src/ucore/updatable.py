@@ -13,6 +13,7 @@ from .codes import OPS_VERSION
 from .errors import MalformedUpdateError, UpgradeNeededError
 from .ops import Step, read
 from .primitives import Plain
+from .registry import short
 
 
 class Update:
@@ -50,7 +51,7 @@ class Update:
         type number that is not registered, MalformedUpdateError for anything else.
         """
         if type(plain) is not list or not plain or type(plain[0]) is not int:
-            raise MalformedUpdateError(f"not the plain form of an update: {plain!r:.80}")
+            raise MalformedUpdateError(f"not the plain form of an update: {short(plain)}")
         if plain[0] != OPS_VERSION:
             raise UpgradeNeededError(plain[0])
         update = cls(plain[1:])
