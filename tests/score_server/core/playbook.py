@@ -61,6 +61,7 @@ class Playbook:
     def restart(self) -> None:
         """A new core on the store as it is; everything in memory is gone."""
         self.batch: Commit | None = None
+        self.batches: list[Commit] = []  # all that were started
         self.reads: list[ReadSlice | ReadChain] = []
         self.woken: set[int] = set()
         self.closing: set[int] = set()
@@ -86,6 +87,7 @@ class Playbook:
             if isinstance(effect, StartCommit):
                 assert self.batch is None, "two commits outstanding"
                 self.batch = effect.batch
+                self.batches.append(effect.batch)
             elif isinstance(effect, Wake):
                 self.woken.add(effect.connection)
             elif isinstance(effect, CloseAfterOutput):
