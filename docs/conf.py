@@ -4,7 +4,7 @@ project = "score"
 author = "The score maintainers"
 copyright = "2026, the score maintainers"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = "score"
 exclude_patterns = ["_build"]

@@ -171,8 +171,9 @@ def add_piece(shared: Shared, piece: int, found: Counter[str]) -> bool:
 class Server:
     """A real ``score-server`` on one port and one SQLite file, which can be killed and started."""
 
-    def __init__(self, folder: Path) -> None:
-        self.store = folder / "demo.db"
+    def __init__(self, folder: Path, store: str | None = None) -> None:
+        """*store* is a url for ``--store``; by default an SQLite file in *folder*."""
+        self.store = store or f"sqlite:///{folder / 'demo.db'}"
         self.port = _free_port()
         self.url = f"score://127.0.0.1:{self.port}"
         self._log = (folder / "server.log").open("a")
@@ -180,7 +181,7 @@ class Server:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "score_server", "--listen", f"127.0.0.1:{self.port}"]
-        command += ["--store", f"sqlite:///{self.store}"]
+        command += ["--store", self.store]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
 
     def signal(self, number: int) -> None:
