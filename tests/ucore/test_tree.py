@@ -347,7 +347,10 @@ def test_an_interruption_at_any_line_of_loading_leaves_a_whole_tree_or_a_marked_
 # ---------------------------------------------------------------- divergence
 
 
-def test_a_write_past_ucore_is_noticed_at_the_next_mutator() -> None:
+def test_a_write_past_ucore_is_noticed_at_the_next_mutator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ucore.tree, "DEBUG", False)  # which would notice it earlier
     m = grown()
     list.append(m["list"], "stolen in")
     m["n"] = 2  # another node
@@ -409,6 +412,20 @@ class Recorder:
 class Shared(UVec[Any]):
     def __init__(self, owner: Recorder) -> None:
         owner.tree = self._attach(owner)
+
+
+def test_an_owner_is_left_a_mark_to_rebuild_what_has_diverged() -> None:
+    v = Shared(Recorder())
+    v.append(1)
+    list.append(v, 2)
+    with pytest.raises(LocalDivergenceError):
+        v.append(3)
+    assert v._tree.interrupted
+    alone = UVec[int]([1])
+    list.append(alone, 2)
+    with pytest.raises(LocalDivergenceError):
+        alone.append(3)
+    assert not alone._tree.interrupted
 
 
 def test_an_owner_is_entered_first_and_orders_everything() -> None:

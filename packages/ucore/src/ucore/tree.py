@@ -210,13 +210,15 @@ class Tree:
 
     def _suspect(self) -> None:
         """Have the owner rebuild the tree at the next call; a value alone has nothing to go by."""
-        self.interrupted = self.owner is not None
+        if self.owner is not None:
+            self.interrupted = True
 
     def verify_all(self) -> None:
         """``verify`` for every node; under UCORE_DEBUG=1, compare the whole content."""
         for node in self.nodes.values():
             self.verify(node)
         if self.debug and repr(snapshot(self.root)) != self._shadow:
+            self._suspect()
             raise LocalDivergenceError(
                 "the content is not what the updates made of it: something wrote past ucore "
                 "(list.append(v, x), heapq, dict.update(m, ...)); use the structure's own methods"
