@@ -10,6 +10,8 @@ html_title = "score"
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+# "Attributes:" of a NamedTuple as a list, for autodoc documents each of its fields already.
+napoleon_use_ivar = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 # Names that autodoc cannot link: the builtins' own type variables and private helpers.
