@@ -37,6 +37,7 @@ GOOD: list[list[Any]] = [
     [codes.INCREMENT, 0, 0, "k", [1, b"\x01" + bytes(8)]],
     [codes.DISCARD_MANY, 0, 0, "k", "k"],
     [codes.APPEND, 0, 0, "ä"],
+    [codes.APPEND, 0, 0, "a"],
     [codes.EXTEND, 0, 0, 1, [33]],
     [codes.POP, 0, 0],
     [codes.SPLICE, 0, 0, 0, 0],

@@ -32,6 +32,13 @@ def test_an_update_comes_back_from_its_plain_form() -> None:
     assert repr(again) == f"Update({OPS!r})"
 
 
+def test_it_cannot_be_given_other_contents() -> None:
+    update = Update(OPS)
+    for name in ("ops", "version", "other"):
+        with pytest.raises(AttributeError):
+            setattr(update, name, [])
+
+
 def test_equal_means_the_same_plain_form() -> None:
     assert Update([[codes.PUT, 0, 0, "a", 1]]) != Update([[codes.PUT, 0, 0, "a", True]])
     assert Update([]) != []

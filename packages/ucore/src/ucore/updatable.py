@@ -7,7 +7,7 @@ applies.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 from .codes import OPS_VERSION
 from .errors import MalformedUpdateError, UpgradeNeededError
@@ -19,29 +19,33 @@ from .registry import short
 class Update:
     """An atomic change: a few operations that take effect together or not at all.
 
-    ``ops`` is their plain form; do not change it.  Equal updates have equal plain forms.
+    Equal updates have equal plain forms.
     """
 
-    __slots__ = ("_steps", "ops", "version")
+    __slots__ = ("_ops", "_steps")
 
-    ops: list[Any]
-    version: int
+    version: ClassVar[int] = OPS_VERSION
+    """Of the set of operations; an update of another version is not read at all."""
 
     def __init__(self, ops: list[Any]) -> None:
-        self.ops = ops
-        self.version = OPS_VERSION
+        self._ops = ops
         self._steps: list[Step] | None = None
+
+    @property
+    def ops(self) -> list[Any]:
+        """The operations' plain form; it is not to be changed."""
+        return self._ops
 
     @property
     def steps(self) -> list[Step]:
         """The operations decoded.  Raises what ``from_plain`` raises."""
         if self._steps is None:
-            self._steps = read(self.ops)
+            self._steps = read(self._ops)
         return self._steps
 
     def to_plain(self) -> list[Plain]:
         """``[version, op, op, ...]``, made of plain forms, ready for any encoding."""
-        return [self.version, *self.ops]
+        return [self.version, *self._ops]
 
     @classmethod
     def from_plain(cls, plain: object) -> Update:
@@ -55,7 +59,7 @@ class Update:
         if plain[0] != OPS_VERSION:
             raise UpgradeNeededError(plain[0])
         update = cls(plain[1:])
-        update._steps = read(update.ops)
+        update._steps = read(update._ops)
         return update
 
     def __eq__(self, other: object) -> bool:
@@ -64,10 +68,10 @@ class Update:
         return repr(self.to_plain()) == repr(other.to_plain())
 
     def __hash__(self) -> int:
-        return hash(repr(self.ops))
+        return hash(repr(self._ops))
 
     def __repr__(self) -> str:
-        return f"Update({self.ops!r})"
+        return f"Update({self._ops!r})"
 
 
 U = TypeVar("U")
