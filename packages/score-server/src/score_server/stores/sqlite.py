@@ -47,6 +47,7 @@ from .base import (
 APPLICATION_ID = 0x53434F52  # "SCOR": `file shared.db` shows it
 SCHEMA_VERSION = 1
 WAL_BYTES_MAX = 8 * 1024 * 1024
+_CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 _SCHEMA = """
 CREATE TABLE groups (
@@ -263,7 +264,7 @@ class SqliteStore(LogStore):
         """Move the write-ahead log into the database when it has grown; it starts anew then."""
         if os.stat(f"{self._path}-wal").st_size <= WAL_BYTES_MAX:
             return
-        busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        busy, _, _ = self._db.execute(_CHECKPOINT).fetchone()
         if busy:
             raise StoreBroken(f"{self._path} cannot be checkpointed: another program has it open")
 
