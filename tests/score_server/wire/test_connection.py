@@ -156,7 +156,7 @@ def test_nothing_to_send_is_no_bytes() -> None:
         (Pong(1), "a client does not send Pong"),
         (Ping(-1), "Ping.token must be an integer of 0 to"),
         (submit(payload=bytes(101)), "a change of 101 bytes, 100 allowed"),
-        (submit(payload=bytes(9000)), "more than a frame of 8192 holds"),
+        (submit(payload=bytes(9000)), "a change of 9000 bytes, 100 allowed"),
         (submit(seq=5, settled=5), "must be below its seq"),
         (submit(seq=5, follows=5), "must be below its seq"),
         (Join(2, "elevenbytes", None), "a group's name of 11 bytes, 10 allowed"),
@@ -243,13 +243,20 @@ def test_before_the_greeting_a_frame_is_small() -> None:
             greeted = Connection(role)
             greeted.send(HELLO)
             assert refused(greeted, head).code == TOO_LARGE
-    with pytest.raises(LocalProtocolError, match="more than a frame of 4096 holds"):
-        Connection(Role.CLIENT).send(HELLO._replace(label="a" * 4096))
+    with pytest.raises(LocalProtocolError, match=r"a message of \d+ bytes; a frame holds 4091"):
+        Connection(Role.CLIENT).send(HELLO._replace(features=["f" * 255] * 20))
     server = Connection(Role.SERVER)
     server.receive_data(Connection(Role.CLIENT).send(HELLO))
     assert drain(server) == [HELLO]
-    with pytest.raises(LocalProtocolError, match="more than a frame of 4096 holds"):
+    with pytest.raises(LocalProtocolError, match=r"a message of \d+ bytes; a frame holds 4091"):
         server.send(WELCOME._replace(software="s" * 4096))
+
+
+def test_a_message_too_long_for_a_frame_changes_nothing() -> None:
+    client, server = pair()
+    with pytest.raises(LocalProtocolError, match="a message of 9005 bytes; a frame holds 8187"):
+        server.send(Pong(1), Entries(1, [bytes(8997)]))
+    pass_on(server, client, Pong(1), Entries(1, [bytes(8000)]))
 
 
 def test_what_is_as_large_as_the_limits_allow_passes() -> None:

@@ -59,7 +59,7 @@ SUBMIT = Submit(1, 1, 0, 0, 0, 0, b"")
 # What each kind of field just allows, and what it just does not.
 GOOD: list[Message] = [
     *(message for message, _ in GOLDEN.values()),
-    Ping(0), Ping(23), Ping(24), Ping(255), Ping(256), Ping(65_535), Ping(65_536), Ping(2**32), Ping(TOP),
+    Ping(0), Ping(23), Ping(24), Ping(255), Ping(256), Ping(65_535), Ping(65_536), Ping(0x01020304), Ping(2**32 - 1), Ping(2**32), Ping(TOP),
     Join(CHANNEL_MAX, "é" * 100, None), Join(1, "g" * TEXT_BYTES_MAX, None),
     Join(1, "g", Resume(INCARNATION, TOP, CHAIN)),
     Hello(1, "", ["f"] * FEATURES_MAX, None), Hello(1, "", ["f" * 255], None),

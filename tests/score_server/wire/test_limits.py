@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 
 from score_server.wire.entry import ENTRY_OVERHEAD_BYTES_MAX
-from score_server.wire.frames import message_bytes_max
 from score_server.wire.limits import HELLO_FRAME_BYTES_MAX, Limits
 
 
 def test_a_change_and_its_entry_fit_into_a_frame() -> None:
     limits = Limits()
     entry = limits.change_bytes_max + limits.name_bytes_max + ENTRY_OVERHEAD_BYTES_MAX
-    # The heads of an Entries message: array, code, channel, array, byte string.
-    assert entry + 1 + 2 + 5 + 1 + 5 <= message_bytes_max(limits.frame_bytes_max)
+    # The heads of an Entries message in its frame: array, array, code, channel, array, byte string.
+    assert entry + 5 + 1 + 2 + 5 + 1 + 5 <= limits.frame_bytes_max
 
 
 def test_a_hello_fits_before_limits_are_known() -> None:

@@ -17,7 +17,6 @@ from .connection import (
 )
 from .entry import Entry, decode_entry, encode_entry, next_chain
 from .errors import LocalProtocolError, ProtocolError, RemoteProtocolError
-from .frames import encode_entries_message, encode_frames, encode_message
 from .limits import Limits
 from .messages import PROTOCOL_VERSION, Message
 
@@ -40,10 +39,7 @@ __all__ = [
     "decode",
     "decode_entry",
     "encode",
-    "encode_entries_message",
     "encode_entry",
-    "encode_frames",
-    "encode_message",
     "error_message",
     "next_chain",
 ]

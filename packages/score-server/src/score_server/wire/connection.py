@@ -24,8 +24,8 @@ from typing import Final, Literal
 
 from .codec import utf8_length
 from .errors import LocalProtocolError, RemoteProtocolError
-from .fields import FieldError, VersionError, read_count, read_message
-from .frames import FrameBuffer, encode_frames, encode_message, message_bytes_max
+from .fields import FieldError, VersionError, read_count, read_message, to_plain
+from .frames import FrameBuffer, FrameError, encode_frames
 from .limits import HELLO_FRAME_BYTES_MAX, Limits
 from .messages import (
     CODES,
@@ -44,6 +44,8 @@ from .states import ConnectionState, OutOfOrder, Standing
 
 # Codes from here on are sent by servers.
 _SERVER_CODES_FROM = 64
+# What a server's limits are about, besides frames.
+_LIMITED = frozenset({Hello, Join, Submit})
 DEFAULT_LIMITS = Limits()
 
 
@@ -126,33 +128,34 @@ class Connection:
         """The bytes that send *messages*: one frame if they fit, else several.
 
         Raises:
-            LocalProtocolError: a message is wrong in itself, too large, or out of order; nothing of it
-                was done.  Messages given before it in the same call count as sent though their bytes
-                are lost: give up the connection, or send one message in a call.
+            LocalProtocolError: a message is wrong in itself, too large, or out of order.  Nothing was
+                done, except when one of several is out of order: those before it count as sent
+                though their bytes are lost, so give up the connection then.
         """
-        bytes_max = self._frame_bytes_max()
-        return encode_frames([self._prepare(message, bytes_max) for message in messages], bytes_max)
-
-    def _prepare(self, message: Message, frame_bytes_max: int) -> bytes:
-        """*message* encoded, checked and counted as sent."""
-        name = type(message).__name__
-        if (CODES[type(message)] >= _SERVER_CODES_FROM) is not (self.role is Role.SERVER):
-            raise LocalProtocolError(f"a {self.role.value} does not send {name}")
+        plain = [self._checked(message) for message in messages]
         try:
-            encoded = encode_message(message)
-        except FieldError as error:
+            data = encode_frames(plain, self._frame_bytes_max())
+        except FrameError as error:
             raise LocalProtocolError(str(error)) from error
-        if len(encoded) > message_bytes_max(frame_bytes_max):
-            raise LocalProtocolError(
-                f"{name} takes {len(encoded)} bytes, more than a frame of {frame_bytes_max} holds"
-            )
-        if fault := self._fault(message):
-            raise LocalProtocolError(fault[1])
         try:
-            self.standing.advance(message)
+            for message in messages:
+                self.standing.advance(message)
         except OutOfOrder as error:
             raise LocalProtocolError(f"cannot send {error}") from error
-        return encoded
+        return data
+
+    def _checked(self, message: Message) -> list[object]:
+        """*message* as an array, if it is right in itself and this side may send it at all."""
+        kind = type(message)
+        if (CODES[kind] >= _SERVER_CODES_FROM) is not (self.role is Role.SERVER):
+            raise LocalProtocolError(f"a {self.role.value} does not send {kind.__name__}")
+        try:
+            plain = to_plain(message)
+        except FieldError as error:
+            raise LocalProtocolError(str(error)) from error
+        if kind in _LIMITED and (fault := self._fault(message)):
+            raise LocalProtocolError(fault[1])
+        return plain
 
     def _next_frame(self) -> bool:
         """Begin to read the next frame, if it is complete."""
@@ -187,7 +190,7 @@ class Connection:
         if (CODES[kind] >= _SERVER_CODES_FROM) is not (self.role is Role.CLIENT):
             text = f"{kind.__name__} was sent to a {self.role.value}"
             raise RemoteProtocolError(OUT_OF_ORDER, text)
-        if fault := self._fault(message):
+        if kind in _LIMITED and (fault := self._fault(message)):
             raise RemoteProtocolError(*fault)
         try:
             keep = self.standing.advance(message)
@@ -209,7 +212,7 @@ class Connection:
         return self.limits.frame_bytes_max
 
     def _fault(self, message: Message) -> tuple[int, str] | None:
-        """The error code and text for what passes the server's limits or contradicts itself, or None."""
+        """The error code and text for what passes the limits or contradicts itself, or None."""
         limits = self.limits
         if isinstance(message, Submit):
             if not message.settled < message.seq > message.follows:
@@ -217,11 +220,11 @@ class Connection:
             size = len(message.payload)
             if size > limits.change_bytes_max:
                 return TOO_LARGE, f"a change of {size} bytes, {limits.change_bytes_max} allowed"
-        elif isinstance(message, Join):
+            return None
+        if isinstance(message, Join):
             return self._long_name("a group's name", message.group)
-        elif isinstance(message, Hello):
-            return self._long_name("a label", message.label)
-        return None
+        assert isinstance(message, Hello), "the rest of _LIMITED"
+        return self._long_name("a label", message.label)
 
     def _long_name(self, what: str, name: str) -> tuple[int, str] | None:
         size = utf8_length(name)

@@ -113,7 +113,7 @@ def _integer(low: int, high: int, text: str) -> Kind:
         return type(value) is int and low <= value <= high
 
     def read(data: bytes, at: int) -> tuple[object, int]:
-        # Most fields are integers, so the short heads are read here: a third off a whole message.
+        # Most fields are integers, so their usual heads are read here: a third off a whole message.
         value = data[at]
         if value < 24:
             at += 1
@@ -121,6 +121,9 @@ def _integer(low: int, high: int, text: str) -> Kind:
             value, at = data[at + 1], at + 2
         elif value == 0x19:
             value, at = data[at + 1] << 8 | data[at + 2], at + 3
+        elif value == 0x1A:
+            value = data[at + 1] << 24 | data[at + 2] << 16 | data[at + 3] << 8 | data[at + 4]
+            at += 5
         else:
             value, at = _read_head(data, at, _INTEGER)
         if not low <= value <= high:
@@ -245,7 +248,12 @@ _FEATURES = _array(
 )
 _NOTHING = _constant({_NULL: None}, "null")
 _BOOL = _constant({_FALSE: False, _TRUE: True}, "true or false")
-_ENTRIES = _array(_bytes(1, _ANY, "bytes"), 1, _ANY, "an array of one or more entries, each bytes")
+# Checked a whole array at a time: this is what servers send most.
+_ENTRIES = _array(
+    _bytes(1, _ANY, "bytes"), 1, _ANY, "an array of one or more entries, each bytes"
+)._replace(
+    allows=lambda value: type(value) is list and set(map(type, value)) == {bytes} and all(value)
+)
 _RESUME = _record(
     (_INCARNATION, _POSITION, _CHAIN), Resume._make,
     f"[incarnation of {INCARNATION_BYTES} bytes, position, chain of {CHAIN_BYTES} bytes]",

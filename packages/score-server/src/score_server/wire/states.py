@@ -163,17 +163,16 @@ class Standing:
             OutOfOrder: the tables do not have it; nothing has moved.
         """
         kind: _Key = type(message)
-        if isinstance(message, Error) and message.channel == 0:
+        if kind is Error and message.channel == 0:  # type: ignore[union-attr]
             kind = Ending
         connection = CONNECTION.get((self.connection, kind))
         if connection is None:
             raise OutOfOrder(f"{_name(kind)} while the connection is {self.connection.name}")
+        keep = True
         if kind in CHANNEL_KINDS:
             keep = self._advance_channel(message, kind)
-        else:
-            if kind in SESSION_KINDS:
-                self.session = self._next_session(kind)
-            keep = True
+        elif kind in SESSION_KINDS:
+            self.session = self._next_session(kind)
         self.connection = connection
         return keep
 
@@ -191,12 +190,14 @@ class Standing:
             raise OutOfOrder(f"{_name(kind)} while channel {number} is {before.name}")
         if kind in SESSION_KINDS:
             self.session = self._next_session(kind)
-        self.highest = max(self.highest, number)
-        if after is not ChannelState.GONE:
-            self.channels[number] = after
-        elif before is not ChannelState.GONE:
+        if after is before:
+            return after is not ChannelState.GONE or kind not in DROPPED_WHEN_GONE
+        if after is ChannelState.GONE:
             del self.channels[number]
-        return before is not ChannelState.GONE or kind not in DROPPED_WHEN_GONE
+        else:
+            self.channels[number] = after
+            self.highest = max(self.highest, number)
+        return True
 
 
 def _name(kind: _Key) -> str:
