@@ -72,6 +72,8 @@ def test_maps() -> None:
     assert plan.put_many(ANY, {}) is None
     assert plan.put_many(ANY, {"a": 1}) == Plan(codes.PUT, ["a", 1])
     assert plan.put_many(ANY, {"a": 1, "b": 2}) == Plan(codes.PUT_MANY, ["a", 1, "b", 2])
+    with pytest.raises(WrongTypeError, match=r"^\['b'\]: "):
+        plan.put_many(INTS, {"a": 1, "b": "x"})
     assert plan.set_default(ANY, "a", 1) == Plan(codes.SET_DEFAULT, ["a", 1])
     assert plan.increment(INTS, "a", 1) == Plan(codes.INCREMENT, ["a", 1])
     with pytest.raises(TypeError, match="not by True"):

@@ -276,6 +276,8 @@ def test_declared_types_are_checked_where_values_enter() -> None:
         lambda: m.__setitem__("c", ["x"]),
         lambda: m["a"].append("x"),
         lambda: m.setdefault("c", [[]]),
+        lambda: m.update(c=[2], d=["x"]),
+        lambda: m.update({"c": [2], 1: []}),
     ):
         with pytest.raises(WrongTypeError):
             change()
