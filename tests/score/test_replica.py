@@ -118,6 +118,15 @@ def test_the_own_change_gives_what_it_gave_where_it_landed(log: Log, replica: Re
         replica.own(2)
 
 
+def test_the_own_entry_may_come_on_one_connection_and_its_answer_on_the_next(
+    log: Log, replica: Replica
+) -> None:
+    replica.expect(SESSION, 7)
+    replica.receive(log.entry([8, 0, 0, "n", 5], seq=7))
+    replica.expect(SESSION, 7)  # the submission is sent again
+    assert replica.own(1).results == [5]
+
+
 def test_a_server_that_skips_the_own_entry_is_caught(log: Log, replica: Replica) -> None:
     replica.expect(SESSION, 7)
     replica.receive(log.entry(put("a", 1), seq=7))

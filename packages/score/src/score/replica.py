@@ -202,8 +202,13 @@ class Replica:
     # ------------------------------------------------------------ this view's own changes
 
     def expect(self, session: bytes, seq: int) -> None:
-        """What applying the entry of this name gives is to be kept for ``own``."""
-        self._awaited, self._own = (session, seq), None
+        """What applying the entry of this name gives is to be kept for ``own``.
+
+        Said again on a new connection, it keeps what is there: the entry may have come on the old one,
+        only its answer may not.
+        """
+        if self._awaited != (session, seq):
+            self._awaited, self._own = (session, seq), None
 
     def own(self, position: int) -> Applied:
         """What applying the expected entry, said to stand at *position*, gave.

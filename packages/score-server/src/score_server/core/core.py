@@ -165,7 +165,8 @@ class Core:
             bytes_max = self._feed.serve(cursor, bytes_max, out)
             if self._feed.stir(cursor):
                 peer.ready[channel] = cursor
-        if peer.farewell and not peer.control and not peer.ready:
+        if peer.farewell_is_due():
+            assert peer.farewell is not None
             out.append(peer.farewell)
             peer.farewell = None
         return out

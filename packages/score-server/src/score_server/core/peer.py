@@ -40,7 +40,15 @@ class Peer:
         self.lined = 0  # answers in the cursors' lines
 
     def has_output(self) -> bool:
-        return bool(self.control or self.ready or self.farewell)
+        return bool(self.control or self.ready) or self.farewell_is_due()
+
+    def farewell_is_due(self) -> bool:
+        """The last message is all that is left: no reply waits, not even for a slice of the log."""
+        return (
+            self.farewell is not None
+            and not (self.control or self.ready)
+            and not any(cursor.line for cursor in self.cursors.values())
+        )
 
     def answers(self) -> int:
         """Answers owed, wherever they wait, and requests not looked at yet."""
