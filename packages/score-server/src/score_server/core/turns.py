@@ -1,0 +1,89 @@
+"""Turns: who may change a group alone for a moment, after having been refused.
+
+Why.  A strict change is refused whenever anybody was faster, so with many writers the near and the quick
+win again and again and the others starve.  A client that was refused may ask for a turn.  Turns
+are granted in the order in which they were asked for, one at a time; while one lasts, submissions
+of others to this group are *parked*, neither judged nor refused.  It ends with the holder's
+submission, when the holder gives it back or goes, or when its lease is over; then what was
+parked is judged, in order, and the next turn begins.
+
+So nobody starves (a queue), a dead holder costs the others one lease, and intents, which need no
+turn, wait at most that long.  A turn is a courtesy, not a lock: after its lease the holder's
+submission is judged like any other.
+
+Rejected: telling the others "not now, come again" (their polling would cost what it saves); turns for
+one key (the server does not look into changes).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, NamedTuple, TypeVar
+
+P = TypeVar("P")
+
+
+class Asked(NamedTuple):
+    """A turn asked for on a channel, by a request of that number."""
+
+    connection: int
+    channel: int
+    request: int
+
+
+class Turns(Generic[P]):
+    """One group's turns.  *P* is whatever the core parks."""
+
+    __slots__ = ("holder", "line", "parked", "until_ms")
+
+    def __init__(self) -> None:
+        self.holder: tuple[int, int] | None = None  # (connection, channel)
+        self.until_ms = 0
+        self.line: deque[Asked] = deque()
+        self.parked: deque[tuple[int, P]] = deque()  # (connection, what it submitted)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing here that would have to be remembered."""
+        return self.holder is None and not self.line and not self.parked
+
+    def holds_up(self, connection: int, channel: int) -> bool:
+        """Whether a submission on that channel has to be parked now."""
+        if self.holder is not None:
+            return self.holder != (connection, channel)
+        # What this connection submitted before is still parked: its order is kept.
+        return any(parked == connection for parked, _ in self.parked)
+
+    def grant(self, now_ms: int, lease_ms: int) -> Asked | None:
+        """Begin the next turn, if none lasts, nobody is parked and somebody waits for one."""
+        if self.holder is not None or self.parked or not self.line:
+            return None
+        asked = self.line.popleft()
+        self.holder = (asked.connection, asked.channel)
+        self.until_ms = now_ms + lease_ms
+        return asked
+
+    def end(self, connection: int, channel: int) -> bool:
+        """End that channel's turn; whether it had one."""
+        if self.holder != (connection, channel):
+            return False
+        self.holder = None
+        return True
+
+    def expire(self, now_ms: int) -> bool:
+        """End the turn if its lease is over; whether it did."""
+        if self.holder is None or now_ms < self.until_ms:
+            return False
+        self.holder = None
+        return True
+
+    def forget_channel(self, connection: int, channel: int) -> bool:
+        """That channel is gone: it waits for no turn, and has none.  Whether it had one."""
+        self.line = deque(
+            a for a in self.line if (a.connection, a.channel) != (connection, channel)
+        )
+        return self.end(connection, channel)
+
+    def forget_connection(self, connection: int) -> None:
+        """What that connection has parked does not count any more."""
+        self.parked = deque(entry for entry in self.parked if entry[0] != connection)

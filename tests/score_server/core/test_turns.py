@@ -1,0 +1,81 @@
+"""One turn at a time, in order, for a lease; everybody else's submissions wait."""
+
+from __future__ import annotations
+
+from score_server.core.turns import Asked, Turns
+
+LEASE = 500
+
+
+def test_turns_are_granted_in_order_one_at_a_time() -> None:
+    turns: Turns[str] = Turns()
+    first, second = Asked(1, 1, 7), Asked(2, 1, 8)
+    turns.line += [first, second]
+    assert turns.grant(0, LEASE) == first
+    assert turns.grant(0, LEASE) is None
+    assert turns.end(1, 1)
+    assert turns.grant(10, LEASE) == second
+    assert turns.until_ms == 510
+    assert turns.end(2, 1)
+    assert turns.grant(20, LEASE) is None
+    assert turns.idle
+
+
+def test_only_the_holder_ends_its_turn() -> None:
+    turns: Turns[str] = Turns()
+    turns.line.append(Asked(1, 1, 7))
+    turns.grant(0, LEASE)
+    assert not turns.end(1, 2)
+    assert not turns.end(2, 1)
+    assert turns.holder == (1, 1)
+    assert not turns.idle
+
+
+def test_others_are_held_up_while_a_turn_lasts_and_the_holder_is_not() -> None:
+    turns: Turns[str] = Turns()
+    assert not turns.holds_up(2, 1)
+    turns.line.append(Asked(1, 1, 7))
+    assert not turns.holds_up(2, 1)
+    turns.grant(0, LEASE)
+    assert turns.holds_up(2, 1)
+    assert turns.holds_up(1, 2)
+    assert not turns.holds_up(1, 1)
+
+
+def test_a_connections_submissions_keep_their_order_behind_its_parked_ones() -> None:
+    turns: Turns[str] = Turns()
+    turns.parked.append((2, "submission"))
+    assert turns.holds_up(2, 1)
+    assert not turns.holds_up(3, 1)
+    assert not turns.idle
+
+
+def test_no_turn_begins_before_the_parked_were_judged() -> None:
+    turns: Turns[str] = Turns()
+    turns.line.append(Asked(1, 1, 7))
+    turns.parked.append((2, "submission"))
+    assert turns.grant(0, LEASE) is None
+    turns.forget_connection(3)
+    assert turns.parked
+    turns.forget_connection(2)
+    assert turns.grant(0, LEASE) is not None
+
+
+def test_a_lease_ends_a_turn_in_time() -> None:
+    turns: Turns[str] = Turns()
+    assert not turns.expire(10_000)
+    turns.line.append(Asked(1, 1, 7))
+    turns.grant(100, LEASE)
+    assert not turns.expire(599)
+    assert turns.expire(600)
+    assert turns.holder is None
+
+
+def test_a_channel_that_is_gone_waits_for_nothing_and_holds_nothing() -> None:
+    turns: Turns[str] = Turns()
+    turns.line += [Asked(1, 1, 7), Asked(2, 1, 8), Asked(2, 2, 9)]
+    turns.grant(0, LEASE)
+    assert not turns.forget_channel(2, 1)
+    assert list(turns.line) == [Asked(2, 2, 9)]
+    assert turns.forget_channel(1, 1)
+    assert turns.holder is None
