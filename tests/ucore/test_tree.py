@@ -127,6 +127,13 @@ def test_declarations_merge_and_a_refused_one_leaves_the_old() -> None:
     assert UMap.load(m.dump())._tree.skeleton == tree.skeleton
 
 
+def test_a_declaration_stands_even_if_an_operation_behind_it_fails() -> None:
+    tree = UMap()._tree
+    applied = tree.apply(Update([[codes.DECLARE, ["map", "leaf"]], [codes.DELETE, 0, 0, "no"]]), 1)
+    assert applied.failure is not None
+    assert tree.skeleton == ["map", "leaf"]
+
+
 def test_nesting_is_bounded_however_it_is_reached() -> None:
     root = UVec[Any]()
     node: Any = root
