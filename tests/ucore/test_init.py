@@ -12,9 +12,9 @@ def test_the_public_names_are_these() -> None:
     assert ucore.__all__ == sorted(ucore.__all__)
     assert set(ucore.__all__) == {
         "ABSENT", "CannotApplyError", "InterruptedUpdateError", "LocalDivergenceError", "MalformedUpdateError",
-        "SkeletonError", "StaleHandleError", "UCoreError", "UMap", "UStack", "UVec", "UnknownTypeError",
-        "UnstorableError", "Updatable", "Update", "UpgradeNeededError", "WrongTypeError", "conformance",
-        "primitive", "recording",
+        "MapOverlay", "SkeletonError", "StackOverlay", "StaleHandleError", "Transaction", "TransactionError",
+        "UCoreError", "UMap", "UStack", "UVec", "UnknownTypeError", "UnstorableError", "Updatable", "Update",
+        "UpgradeNeededError", "VecOverlay", "WrongTypeError", "conformance", "primitive", "recording",
     }  # fmt: skip
     for name in ucore.__all__:
         assert getattr(ucore, name).__doc__, name

@@ -9,14 +9,18 @@ from .errors import (
     MalformedUpdateError,
     SkeletonError,
     StaleHandleError,
+    TransactionError,
     UCoreError,
     UnknownTypeError,
     UnstorableError,
     UpgradeNeededError,
     WrongTypeError,
 )
+from .list_overlay import StackOverlay, VecOverlay
+from .map_overlay import MapOverlay
 from .node import recording
 from .primitives import primitive
+from .transaction import Transaction
 from .umap import UMap
 from .updatable import Updatable, Update
 from .ustack import UStack
@@ -30,8 +34,12 @@ __all__ = [
     "InterruptedUpdateError",
     "LocalDivergenceError",
     "MalformedUpdateError",
+    "MapOverlay",
     "SkeletonError",
+    "StackOverlay",
     "StaleHandleError",
+    "Transaction",
+    "TransactionError",
     "UCoreError",
     "UMap",
     "UStack",
@@ -41,6 +49,7 @@ __all__ = [
     "Updatable",
     "Update",
     "UpgradeNeededError",
+    "VecOverlay",
     "WrongTypeError",
     "conformance",
     "primitive",

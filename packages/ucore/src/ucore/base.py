@@ -11,10 +11,11 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from .transaction import Transaction
     from .tree import Tree
     from .types import Spec
     from .updatable import Update
@@ -114,6 +115,15 @@ class Strict(NamedTuple):
     last: int | None
 
 
+OPEN_TRANSACTION: Final = (
+    "a transaction on this structure is open: change `t`, which it handed out (`with m.transaction() "
+    "as t:`, or the argument of run_transaction's function), and not the structure until it is over"
+)
+"""What somebody is told who changes a structure, or begins a second transaction, meanwhile."""
+
+R = TypeVar("R")
+
+
 class Owner(Protocol):
     """Who brings a tree's updates into an order (``score``); a value alone has none."""
 
@@ -123,4 +133,14 @@ class Owner(Protocol):
 
     def submit(self, update: Update, strict: Strict | None) -> Applied:
         """Order *update*, apply it, and return what ``Tree.apply`` gave; None: an intent."""
+        ...
+
+    def confirm(self) -> None:
+        """Raise unless the order still ends where the tree stands: nobody else changed anything."""
+        ...
+
+    def run_transaction(
+        self, begin: Callable[[], Transaction[Any]], function: Callable[[Any], R]
+    ) -> R:
+        """Run *function* on what a transaction from *begin* hands out, again while others are first."""
         ...

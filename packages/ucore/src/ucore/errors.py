@@ -38,6 +38,11 @@ class SkeletonError(UCoreError, TypeError):
     """The structure's nesting of containers is not the one that was declared."""
 
 
+class TransactionError(UCoreError, RuntimeError):
+    """A structure is to be changed while a transaction on it is open, or what a transaction handed
+    out is used after its end."""
+
+
 class InterruptedUpdateError(UCoreError, RuntimeError):
     """An update was interrupted half-way; the value has to be loaded again."""
 

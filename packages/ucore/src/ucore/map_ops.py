@@ -147,16 +147,21 @@ def clear(change: Change, node: Node, raw: Raw) -> None:
     dict.clear(raw)
 
 
+def incremented(key: object, old: object, by: int | float) -> int | float:
+    """*old*, which stands at *key*, plus *by*.  Raises TypeError or OverflowError."""
+    base = 0 if old is ABSENT else old
+    if type(base) not in (int, float):
+        raise TypeError(f"increment needs an int or a float, {key!r} holds {base!r}")
+    return cast("int | float", base) + by
+
+
 def increment(change: Change, node: Node, raw: Raw, key: object, by: int | float) -> object:
     """Result: the new value; a missing key counts from 0."""
     old = _get(raw, key, ABSENT)
-    base = 0 if old is ABSENT else old
-    if type(base) not in (int, float):
-        raise Failed(TypeError(f"increment needs an int or a float, {key!r} holds {base!r}"))
     try:
-        new = cast("int | float", base) + by
-    except OverflowError as error:
-        raise Failed(OverflowError(str(error))) from None
+        new = incremented(key, old, by)
+    except (TypeError, OverflowError) as error:
+        raise Failed(error.with_traceback(None)) from None
     if change.undo is not None:
         _undo_put(change, node, key, old)
     return _replace(change, node, raw, key, new, old)

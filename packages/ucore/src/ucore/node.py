@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from . import codes
-from .base import SLOTS, Node, Owner, Strict
+from .base import OPEN_TRANSACTION, SLOTS, Node, Owner, Strict
 from .change import builtin
-from .errors import InterruptedUpdateError, StaleHandleError
+from .errors import InterruptedUpdateError, StaleHandleError, TransactionError
 from .plan import INTENT, Plan
 from .tree import Tree
 from .types import ANY, Spec, bare, spec_of_class
@@ -60,6 +60,8 @@ class Container(Node):
             raise TypeError(f"{type(self).__name__}.__init__ was not called")
         if tree.owner is not None:
             tree.owner.enter()
+        if tree.in_transaction():
+            raise TransactionError(OPEN_TRANSACTION)
         if tree.interrupted:
             raise InterruptedUpdateError(
                 "an update was interrupted half-way; load the value again from a dump"

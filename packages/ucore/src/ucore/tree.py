@@ -20,6 +20,7 @@ journal of Python closures (an inverse has to be sent).
 from __future__ import annotations
 
 import os
+import weakref
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -46,7 +47,7 @@ class Tree:
 
     __slots__ = (
         "_ghosts", "_shadow", "debug", "interrupted", "nodes", "owner", "position", "recordings",
-        "root", "skeleton",
+        "root", "skeleton", "transaction",
     )  # fmt: skip
 
     def __init__(self, root: Node, owner: Owner | None = None) -> None:
@@ -57,6 +58,7 @@ class Tree:
         self.nodes: dict[NodeId, Node] = {ROOT_ID: root}
         self.interrupted = False
         self.recordings: list[list[Update]] = []
+        self.transaction: weakref.ref[object] | None = None
         self._ghosts: WeakValueDictionary[NodeId, Node] = WeakValueDictionary()
         self.debug = DEBUG
         self._shadow = ""
@@ -201,6 +203,10 @@ class Tree:
     def is_live(self, node: Node) -> bool:
         """Whether *node* is part of this structure now."""
         return self.nodes.get(node._id) is node
+
+    def in_transaction(self) -> bool:
+        """Whether a transaction on this structure is open: nothing else may change it then."""
+        return self.transaction is not None and self.transaction() is not None
 
     def verify(self, node: Node) -> None:
         """Raise LocalDivergenceError if *node* was changed past ucore, as far as ``len`` shows."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast, overload
 
 from . import codes, plan
 from .base import ABSENT, CONTAINERS, SLOTS, Node
+from .map_overlay import MapOverlay
 from .node import Container
 from .recorder import Batch, MapRecorder
+from .transaction import Transaction, run
 from .types import alias
 
 K = TypeVar("K")
 V = TypeVar("V")
 D = TypeVar("D")
+R = TypeVar("R")
 
 
 class UMap(Container, dict[K, V]):
@@ -81,6 +84,23 @@ class UMap(Container, dict[K, V]):
     def batch(self) -> Batch[MapRecorder[K, V]]:
         """``with m.batch() as b:`` records changes on *b* and applies them as one at the end."""
         return Batch(self, MapRecorder)
+
+    def transaction(self) -> Transaction[MapOverlay[K, V]]:
+        """``with m.transaction() as t:`` reads and changes *t*, and applies that as one at the end.
+
+        *t* is a MutableMapping that shows its own changes; nothing shows here before the end, and
+        nothing at all if the block raises.  A shared structure raises ConflictError at the end if
+        anybody changed it meanwhile.  See ``Transaction``.
+        """
+        return Transaction(self, MapOverlay)
+
+    def run_transaction(self, function: Callable[[MapOverlay[K, V]], R]) -> R:
+        """``function(t)`` in a transaction, and what it returns.
+
+        A shared structure runs it again, on a new *t*, whenever somebody else was first, until the
+        client's deadline; so it should do nothing but read and change *t*.
+        """
+        return run(self, self.transaction, function)
 
     if TYPE_CHECKING:
         # To checkers, __init__, setdefault, update and |= are dict's own, with its signatures.

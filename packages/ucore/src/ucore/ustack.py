@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 from . import codes, plan
 from .base import CONTAINERS, SLOTS
+from .list_overlay import StackOverlay
 from .node import Container
 from .recorder import Batch, StackRecorder
+from .transaction import Transaction, run
 from .types import alias
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class UStack(Container, Collection[T]):
@@ -89,6 +92,23 @@ class UStack(Container, Collection[T]):
     def batch(self) -> Batch[StackRecorder[T]]:
         """``with s.batch() as b:`` records changes on *b* and applies them as one at the end."""
         return Batch(self, StackRecorder)
+
+    def transaction(self) -> Transaction[StackOverlay[T]]:
+        """``with s.transaction() as t:`` reads and changes *t*, and applies that as one at the end.
+
+        *t* is a stack that shows its own changes; nothing shows here before the end, and
+        nothing at all if the block raises.  A shared structure raises ConflictError at the end if
+        anybody changed it meanwhile.  See ``Transaction``.
+        """
+        return Transaction(self, StackOverlay)
+
+    def run_transaction(self, function: Callable[[StackOverlay[T]], R]) -> R:
+        """``function(t)`` in a transaction, and what it returns.
+
+        A shared structure runs it again, on a new *t*, whenever somebody else was first, until the
+        client's deadline; so it should do nothing but read and change *t*.
+        """
+        return run(self, self.transaction, function)
 
     if TYPE_CHECKING:
 

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, SupportsIndex, TypeVar, c
 
 from . import codes, plan
 from .base import CONTAINERS, SLOTS, Node
+from .list_overlay import VecOverlay
 from .node import Container
 from .recorder import Batch, VecRecorder
+from .transaction import Transaction, run
 from .types import alias
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class UVec(Container, list[T]):
@@ -101,6 +104,23 @@ class UVec(Container, list[T]):
     def batch(self) -> Batch[VecRecorder[T]]:
         """``with v.batch() as b:`` records changes on *b* and applies them as one at the end."""
         return Batch(self, VecRecorder)
+
+    def transaction(self) -> Transaction[VecOverlay[T]]:
+        """``with v.transaction() as t:`` reads and changes *t*, and applies that as one at the end.
+
+        *t* is a MutableSequence that shows its own changes; nothing shows here before the end, and
+        nothing at all if the block raises.  A shared structure raises ConflictError at the end if
+        anybody changed it meanwhile.  See ``Transaction``.
+        """
+        return Transaction(self, VecOverlay)
+
+    def run_transaction(self, function: Callable[[VecOverlay[T]], R]) -> R:
+        """``function(t)`` in a transaction, and what it returns.
+
+        A shared structure runs it again, on a new *t*, whenever somebody else was first, until the
+        client's deadline; so it should do nothing but read and change *t*.
+        """
+        return run(self, self.transaction, function)
 
     if TYPE_CHECKING:
 
