@@ -1,0 +1,164 @@
+"""Entries come from memory where it reaches, else from the store, a slice at a time."""
+
+from __future__ import annotations
+
+import pytest
+
+from score_server.core import feed as feed_module
+from score_server.core.cursor import Cursor, Due
+from score_server.core.events import ReadSlice
+from score_server.core.feed import SLICE_BYTES_MAX, Feed
+from score_server.core.group import Group
+from score_server.core.peer import Peer
+from score_server.stores.base import GroupState, NewEntry
+from score_server.wire.messages import Entries, Message, Synced
+
+
+def group(name: str = "g", stored: int = 0) -> Group:
+    """A group whose first *stored* entries are in the store only."""
+    return Group(GroupState(name, b"i" * 16, stored, b"c" * 16), stored=True)
+
+
+def publish(made: Group, *positions: int) -> None:
+    made.publish([NewEntry(made.name, n, n - 1, b"e%d" % n, b"c%d" % n) for n in positions])
+
+
+def join(made: Group, position: int = 0, number: int = 1) -> Cursor:
+    cursor = Cursor(Peer(number, 0), number, made, position)
+    made.cursors.add(cursor)
+    return cursor
+
+
+def ask(cursor: Cursor, needs: int) -> Synced:
+    synced = Synced(needs, needs)
+    cursor.line.append(Due(synced, needs))
+    cursor.peer.lined += 1
+    cursor.grant = max(cursor.grant, needs)
+    return synced
+
+
+def served(feed: Feed, cursor: Cursor, bytes_max: int = 1000) -> list[Message]:
+    out: list[Message] = []
+    feed.serve(cursor, bytes_max, out)
+    return out
+
+
+def rows(*positions: int) -> list[tuple[int, bytes, bytes]]:
+    return [(n, b"e%d" % n, b"c%d" % n) for n in positions]
+
+
+def test_entries_go_before_the_reply_that_needs_them() -> None:
+    feed, made = Feed(), group()
+    publish(made, 1, 2, 3)
+    cursor = join(made)
+    assert not feed.stir(cursor)
+    synced = ask(cursor, 2)
+    assert feed.stir(cursor)
+    assert served(feed, cursor) == [Entries(1, [b"e1", b"e2"]), synced]
+    assert cursor.peer.lined == 0
+    assert not feed.stir(cursor)
+    assert feed.reads == []
+
+
+def test_a_reply_that_needs_nothing_new_is_due_at_once() -> None:
+    feed, made = Feed(), group()
+    cursor = join(made)
+    synced = ask(cursor, 0)
+    assert feed.stir(cursor)
+    assert served(feed, cursor) == [synced]
+
+
+def test_a_budget_ends_output_and_the_rest_follows() -> None:
+    feed, made = Feed(), group()
+    publish(made, 1, 2)
+    cursor = join(made)
+    synced = ask(cursor, 2)
+    assert served(feed, cursor, 1) == [Entries(1, [b"e1"])]
+    assert feed.stir(cursor)
+    assert served(feed, cursor, 1) == [Entries(1, [b"e2"])]
+    assert served(feed, cursor, 1) == [synced]
+
+
+def test_what_memory_does_not_have_is_read_once_for_all_at_the_same_place() -> None:
+    feed, made = Feed(), group(stored=4)
+    one, two, elsewhere = join(made), join(made, number=2), join(made, 2, number=3)
+    for cursor in (one, two, elsewhere):
+        ask(cursor, 4)
+        assert not feed.stir(cursor)
+        assert not feed.stir(cursor)
+    assert feed.reads == [ReadSlice("g", 0, SLICE_BYTES_MAX), ReadSlice("g", 2, SLICE_BYTES_MAX)]
+    assert feed.slice_read(made, 0, rows(1, 2)) == [one, two]
+    assert feed.stir(one)
+    assert served(feed, one) == [Entries(1, [b"e1", b"e2"])]
+    assert served(feed, two, 1) == [Entries(2, [b"e1"])]
+    assert not feed.stir(one)  # its slice is used up: the next one is asked for
+    assert feed.reads[2:] == [ReadSlice("g", 2, SLICE_BYTES_MAX)] or len(feed.reads) == 2
+    assert served(feed, two, 1) == [Entries(2, [b"e2"])]
+
+
+def test_catching_up_ends_in_memory() -> None:
+    feed, made = Feed(), group(stored=2)
+    cursor = join(made)
+    publish(made, 3)
+    ask(cursor, 3)
+    assert not feed.stir(cursor)
+    feed.slice_read(made, 0, rows(1, 2))
+    out = served(feed, cursor)
+    assert out == [Entries(1, [b"e1", b"e2"]), Entries(1, [b"e3"]), Synced(3, 3)]
+    assert cursor.slice is None
+
+
+def test_who_has_left_gets_no_slice() -> None:
+    feed, made = Feed(), group(stored=2)
+    cursor = join(made)
+    ask(cursor, 2)
+    feed.stir(cursor)
+    made.cursors.clear()
+    assert feed.slice_read(made, 0, rows(1, 2)) == []
+    assert cursor.slice is None
+    assert feed.slice_read(made, 0, rows(1, 2)) == []  # an answer that nobody waits for
+
+
+def test_nobody_waits_for_a_group_that_cannot_be_read() -> None:
+    feed, made, other = Feed(), group(stored=2), group("h", stored=2)
+    for cursor in (join(made), join(other)):
+        ask(cursor, 2)
+        feed.stir(cursor)
+    feed.drop(made)
+    assert feed.slice_read(made, 0, rows(1, 2)) == []
+    assert len(feed.slice_read(other, 0, rows(1, 2))) == 1
+
+
+def test_the_slices_of_slow_readers_are_bounded_and_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feed_module, "SLICES_TOTAL_MAX", 1)
+    feed, made = Feed(), group(stored=2)
+    one, two = join(made), join(made, number=2)
+    for cursor in (one, two):
+        ask(cursor, 2)
+        feed.stir(cursor)
+    feed.slice_read(made, 0, rows(1, 2))
+    assert (one.slice, two.slice is None) == (None, False)
+    feed.reads.clear()
+    assert not feed.stir(one)
+    assert feed.reads == [ReadSlice("g", 0, SLICE_BYTES_MAX)]
+    assert feed.stir(two)
+
+
+def test_recent_entries_of_all_groups_are_bounded_and_the_longest_unchanged_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feed_module, "RECENT_BYTES_TOTAL_MAX", 6)
+    feed, one, two = Feed(), group("g"), group("h")
+    for made, position in ((one, 1), (two, 1), (one, 2)):
+        publish(made, position)
+        feed.note_published(made)
+    assert (one.recent.positions, two.recent.positions) == ([1, 2], [1])
+    publish(one, 3)
+    feed.note_published(one)
+    assert (one.recent.positions, two.recent.positions) == ([1, 2, 3], [])
+    cursor = join(two)
+    ask(cursor, 1)
+    assert not feed.stir(cursor)
+    assert feed.reads == [ReadSlice("h", 0, SLICE_BYTES_MAX)]

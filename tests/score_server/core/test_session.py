@@ -1,0 +1,99 @@
+"""What a session remembers, and for how long."""
+
+from __future__ import annotations
+
+from score_server.core.session import Record, Refusal, Session
+from score_server.stores.base import SessionChange, SessionState, StoredOutcome
+from score_server.wire.messages import NOT_HEAD
+
+ID = b"s" * 16
+
+
+def taken(position: int, *, pinned: bool = False) -> Record:
+    return Record(position, "g", 0, pinned)
+
+
+def session(**outcomes: Record) -> Session:
+    made = Session(ID, "me", 1000)
+    for name, record in outcomes.items():
+        made.put(int(name[1:]), record)
+    return made
+
+
+def test_loading_and_writing_are_inverse() -> None:
+    outcomes = (
+        StoredOutcome(2, 5, "g", True),
+        StoredOutcome(7, 0, "", True),
+        StoredOutcome(8, 6, "g", False),
+    )
+    loaded = Session.load(SessionState(ID, "me", 1000, 4, outcomes))
+    assert loaded.find(2) == Record(5, "g", 0, pinned=True)
+    assert (list(loaded.pinned), list(loaded.outcomes)) == ([2], [7, 8])
+    assert loaded.change({2, 7, 8, 99}) == SessionChange(ID, "me", 1000, 4, outcomes)
+
+
+def test_what_is_settled_is_forgotten_with_its_refusals() -> None:
+    made = session(_1=taken(1), _3=taken(2))
+    made.refusals = {2: Refusal(NOT_HEAD, 1, "g", 0), 4: Refusal(NOT_HEAD, 1, "g", 0)}
+    assert made.settle(2, pinned_max=9)
+    assert (list(made.outcomes), list(made.refusals), made.settled) == ([3], [4], 2)
+
+
+def test_settling_less_than_before_changes_nothing() -> None:
+    made = session(_1=taken(1))
+    assert made.settle(1, pinned_max=9)
+    assert not made.settle(1, pinned_max=9)
+    assert not made.settle(0, pinned_max=9)
+    assert made.settled == 1
+
+
+def test_what_was_asked_for_is_kept_beyond_settling() -> None:
+    made = session(_1=taken(1, pinned=True), _2=taken(2))
+    made.settle(2, pinned_max=9)
+    assert made.find(1) == taken(1, pinned=True)
+    assert made.find(2) is None
+
+
+def test_the_oldest_pins_go_when_there_are_too_many_and_the_store_is_told() -> None:
+    made = session(**{f"_{n}": taken(n, pinned=True) for n in range(1, 6)})
+    made.settle(5, pinned_max=2)
+    assert list(made.pinned) == [4, 5]
+    assert made.change(set()).dropped == (1, 2, 3)
+
+
+def test_an_unsettled_outcome_is_never_dropped_for_room() -> None:
+    made = session(**{f"_{n}": taken(n, pinned=True) for n in range(1, 6)})
+    made.settle(1, pinned_max=0)
+    assert list(made.outcomes) == [2, 3, 4, 5]
+
+
+def test_the_latest_settled_taken_name_is_remembered() -> None:
+    made = session(_1=taken(1), _2=taken(2), _3=Record(0, "", 0, pinned=True))
+    made.settle(3, pinned_max=0)
+    assert made.last_taken == 2
+
+
+def test_taking_back_an_outcome_leaves_nothing_or_what_was_there() -> None:
+    made = session(_1=taken(1))
+    made.put(1, None)
+    assert made.find(1) is None
+    made.put(2, taken(2, pinned=True))
+    made.settle(2, pinned_max=9)
+    made.put(2, None)
+    assert made.is_empty()
+
+
+def test_taking_back_a_pin_of_a_name_settled_meanwhile_forgets_it() -> None:
+    made = session(_1=taken(1, pinned=True))
+    made.settle(1, pinned_max=9)
+    made.put(1, taken(1))
+    assert made.find(1) is None
+    made.put(1, taken(1, pinned=True))
+    assert made.find(1) == taken(1, pinned=True)
+
+
+def test_noes_and_submissions_are_counted_apart() -> None:
+    made = session(_1=taken(1), _2=Record(0, "", 0, pinned=True))
+    made.refusals[3] = Refusal(NOT_HEAD, 1, "g", 0)
+    assert (made.unsettled(), made.voided()) == (2, 1)
+    assert not made.is_empty()
