@@ -242,6 +242,24 @@ def test_an_unacknowledged_submission_is_decided_once_by_its_name(file: tuple[st
         assert peer.sync() == [b"once"]
 
 
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux")
+def test_a_disk_that_fails_stops_it_with_status_3_and_nothing_acknowledged_is_lost(
+    file: tuple[str, ...],
+) -> None:
+    with serving(*file) as server, peers(server.url) as (peer,):
+        peer.greet().open().join()
+        peer.submit(1, b"kept")
+        # From here on no file may grow: not a full disk, which is reported otherwise.
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (0, 0))
+        peer.send(Submit(1, 2, 0, 0, 0, 0, b"lost"))
+        assert peer.receive() is None  # no answer at all
+        assert server.finish() == 3
+        assert re.search("CRITICAL stopping at once, the store is not usable", server.log[-1])
+    with serving(*file) as server, peers(server.url) as (other,):
+        other.greet().join()
+        assert other.sync() == [b"kept"]
+
+
 # ---------------------------------------------------------------- the log
 
 

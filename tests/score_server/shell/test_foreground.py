@@ -17,6 +17,7 @@ from score_server.config import Address, Config
 from score_server.shell import foreground
 from score_server.shell.committer import open_committer
 from score_server.shell.foreground import StartError, run
+from score_server.shell.listening import close_all
 from score_server.shell.server import Server
 from score_server.stores import open_store
 from score_server.stores.base import StoreUnusable
@@ -95,6 +96,18 @@ def test_what_makes_going_on_unsafe_is_status_3(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Core, "handle_all", bug)
     assert serve(monkeypatch, lambda url: None) == 3
+
+
+def test_a_bug_outside_the_core_is_status_3_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def bug(self: Server) -> None:
+        close_all(self._listeners)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Server, "serve", bug)
+    assert run(Config(LOOPBACK, "memory:")) == 3
+    assert "internal error" in caplog.text
 
 
 @pytest.mark.parametrize("error", [StoreUnusable("locked"), OSError("no such folder")])

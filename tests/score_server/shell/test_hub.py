@@ -121,6 +121,17 @@ async def test_what_output_finds_to_be_done_is_done(stage: Any, autojump_clock: 
     assert stage.jobs.jobs == [ReadSlice("g", 0, 9)]
 
 
+async def test_whom_an_output_wakes_is_not_forgotten(stage: Any, autojump_clock: Any) -> None:
+    Port(stage.hub, 1)
+    other = Port(stage.hub, 2)
+    stage.hub.handle(Received(1, Ping(7)))
+    await stage.settled()
+    stage.core.reads = [Wake(2)]  # as a slice does that two of them waited for
+    assert stage.hub.output(1) == [Pong(7)]
+    await stage.settled()
+    assert other.calls == ["flush"]
+
+
 async def test_stopping_ends_when_the_core_says_so(stage: Any, autojump_clock: Any) -> None:
     stage.core.stopped = True
     stage.hub.handle(Ticked())

@@ -19,6 +19,7 @@ from score_server.wire.messages import (
     MALFORMED,
     OUT_OF_ORDER,
     OVERLOADED,
+    SESSION_FENCED,
     SHUTTING_DOWN,
     TOO_LARGE,
     Error,
@@ -103,6 +104,20 @@ async def test_the_log_calls_a_client_by_its_address_and_label(
     client.raw(b"\xff" * 4)
     assert await client.receive() is not None
     assert r"peer-1 ('ada\n'): told: " in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("code", "level"),
+    [(MALFORMED, "WARNING"), (SESSION_FENCED, "INFO"), (SHUTTING_DOWN, "DEBUG")],
+)
+async def test_only_mistakes_are_warnings(
+    stage: Any, autojump_clock: Any, caplog: pytest.LogCaptureFixture, code: int, level: str
+) -> None:
+    client = stage.connect()
+    with caplog.at_level("DEBUG", "score_server"):
+        stage.hub.handle(Faulted(1, code, "why"))
+        assert await client.receive() == Error(code, 0, "why")
+    assert [r.levelname for r in caplog.records if "told: why" in r.getMessage()] == [level]
 
 
 # ---------------------------------------------------------------- ends

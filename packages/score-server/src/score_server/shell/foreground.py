@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import signal
 from collections.abc import AsyncIterator
@@ -36,9 +37,15 @@ def run(config: Config) -> int:
         committer = open_committer(open_store, config.store)
     except (StoreError, OSError) as error:
         raise StartError(str(error)) from error
+    gc.freeze()  # what was loaded stays as long as the process: no need to look at it again
     try:
         _allow_open_files(Limits().connections_max + OTHER_FILES_MAX)
         failure = trio.run(_serve, config, committer)
+    except StartError:
+        raise
+    except Exception as error:
+        logger.critical("stopping at once, internal error", exc_info=error)
+        failure = error
     finally:
         committer.close()
     if failure is not None:

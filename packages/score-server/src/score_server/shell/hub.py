@@ -199,6 +199,7 @@ class Hub:
         except Exception as error:
             self.fail(error)
             messages = []
+        self._stir()  # what was done may concern others as well
         return messages
 
     def has_output(self, number: int) -> bool:

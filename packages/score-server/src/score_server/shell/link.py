@@ -21,6 +21,7 @@ less: a client outside a call closes only at its next one, and a reset tells it 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -28,7 +29,7 @@ import trio
 from ..core.events import Event, Faulted, Received
 from ..wire.connection import Connection, Signal
 from ..wire.errors import RemoteProtocolError
-from ..wire.messages import SHUTTING_DOWN, Error, Hello
+from ..wire.messages import SESSION_EXPIRED, SESSION_FENCED, SHUTTING_DOWN, Error, Hello
 from .flag import Flag
 from .hub import Hub
 from .log import logger
@@ -39,6 +40,12 @@ EVENTS_MAX = 64
 CLOSING_S_MAX = 5.0
 LINGER_S_MAX = 2.0
 LINGER_WHEN_STOPPING_S_MAX = 0.2
+# Ends that are nobody's mistake are no warnings.
+LEVELS = {
+    SHUTTING_DOWN: logging.DEBUG,
+    SESSION_FENCED: logging.INFO,
+    SESSION_EXPIRED: logging.INFO,
+}
 
 
 class Link:
@@ -125,10 +132,10 @@ class Link:
             return b""
         last = messages[-1]
         if type(last) is Error and last.channel == 0:
+            level = LEVELS.get(last.code, logging.WARNING)
+            logger.log(level, "%s: told: %s (error %d)", self.name, last.text, last.code)
             if last.code == SHUTTING_DOWN:
                 self._linger_s = LINGER_WHEN_STOPPING_S_MAX
-            else:
-                logger.warning("%s: told: %s (error %d)", self.name, last.text, last.code)
         return self._connection.send(*messages)
 
     async def _write(self, data: bytes) -> None:

@@ -126,7 +126,6 @@ class Server:
         async def begin(sock: socket.socket) -> None:
             self._begin(sock, connections)
             while self._open >= self._limits.connections_max + REFUSED_AT_ONCE_MAX:
-                self._slot_free = trio.Event()
                 await self._slot_free.wait()
 
         try:
@@ -154,7 +153,8 @@ class Server:
             await link.run()
         finally:
             self._open -= 1
-            self._slot_free.set()
+            self._slot_free.set()  # for all listeners that wait
+            self._slot_free = trio.Event()
 
 
 def _new_id() -> bytes:
