@@ -121,7 +121,7 @@ def test_what_is_not_allowed_is_named_both_ways(message: Message, field: str) ->
 def test_an_error_stays_short_and_says_what_was_given() -> None:
     for message, given_ in [
         (Ping(None), "None"), (Ping(-1), "-1"), (Ping("x" * 10**6), "str of length 1000000"),
-        (Ping({}), "dict"), (Join(1, b"x" * 70_000, None), "bytes of length 70000"),
+        (Ping({}), "dict"), (Ping(10**5000), "an integer of 16610 bits"), (Ping(1.5), "1.5"), (Join(1, b"x" * 70_000, None), "bytes of length 70000"),
     ]:  # type: ignore[arg-type]  # fmt: skip
         with pytest.raises(FieldError, match=f", not {given_}$"):
             to_plain(message)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from itertools import product
-from typing import get_args
+from random import Random
+from typing import ClassVar, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -231,6 +233,63 @@ def test_any_sequence_moves_within_the_tables_or_not_at_all(
             assert snapshot(found) == before
         assert set(found.channels.values()) <= {ChannelState.JOINING, ChannelState.OPEN}
         assert found.highest >= max(found.channels, default=0)
+
+
+class Crossing:
+    """Two ends that send whatever their tables allow, and messages on their way between them."""
+
+    KINDS: ClassVar[dict[bool, list[object]]] = {
+        True: [Joined, Joined, Joined, Entries, Entries, SessionOpened, Taken, Refused, Error],
+        False: [Join, Leave, Submit, Submit, Sync, Credit, OpenSession],
+    }
+
+    def __init__(self, seed: int) -> None:
+        self.choose = Random(seed)
+        self.ends = {True: standing(*OPEN), False: standing(*OPEN)}  # True: the server
+        self.to: dict[bool, deque[Message]] = {True: deque(), False: deque()}
+
+    def run(self) -> None:
+        for _ in range(80):
+            end = self.choose.random() < 0.5
+            if self.choose.random() < 0.3:
+                self.take(end)
+            else:
+                self.send(end, self.choose.choice(self.KINDS[end]))
+        if self.choose.random() < 0.3:
+            self.send(False, Bye)
+        if self.choose.random() < 0.3:
+            self.send(True, Ending)
+        while self.to[True] or self.to[False]:
+            self.take(self.choose.random() < 0.5)
+
+    def send(self, end: bool, kind: object) -> None:
+        message = SAMPLES[kind]
+        if kind in CHANNEL_KINDS:
+            highest = self.ends[end].highest
+            channel = highest + 1 if kind is Join else self.choose.randint(1, max(1, highest))
+            message = message._replace(channel=channel)  # type: ignore[call-arg]
+        try:
+            self.ends[end].advance(message)
+        except OutOfOrder:
+            return
+        self.to[not end].append(message)
+
+    def take(self, end: bool) -> None:
+        if self.ends[end].connection is ConnectionState.ENDED:
+            self.to[end].clear()  # as Connection does
+        elif self.to[end]:
+            self.ends[end].advance(self.to[end].popleft())
+
+
+@pytest.mark.parametrize("seeds", [range(start, start + 100) for start in range(0, 500, 100)])
+def test_what_one_end_may_send_the_other_accepts_however_messages_cross(seeds: range) -> None:
+    for seed in seeds:
+        crossing = Crossing(seed)
+        crossing.run()
+        server, client = crossing.ends[True], crossing.ends[False]
+        assert server.connection is client.connection
+        if server.connection is not ConnectionState.ENDED:
+            assert snapshot(server) == snapshot(client)
 
 
 def test_messages_without_channel_or_session_pass_while_open() -> None:

@@ -382,4 +382,6 @@ def _brief(value: object) -> str:
     """What stands in an error about *value*: short however large it is."""
     if isinstance(value, str | bytes | list | tuple):
         return f"{type(value).__name__} of length {len(value)}"
-    return f"{value!r:.40}" if isinstance(value, int | float | None) else type(value).__name__
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"an integer of {value.bit_length()} bits"  # thousands of digits have no repr
+    return repr(value) if isinstance(value, int | float | None) else type(value).__name__
