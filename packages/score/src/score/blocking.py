@@ -63,7 +63,7 @@ class Surroundings(Protocol):
 class Deadline:
     """A moment by which a call has to be done; never, when None."""
 
-    __slots__ = ("_clock", "at")
+    __slots__ = ("__weakref__", "_clock", "at")
 
     def __init__(self, at: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self.at = at

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Literal, NamedTuple, TypeVar, cast
+from weakref import WeakSet
 
 from score_server.wire import messages as wire
 from ucore.base import Applied
@@ -82,7 +83,7 @@ class Client:
         self._address = Address(url)
         self._label = _label(name)
         self._timeout = timeout
-        self._stack = threading.local()
+        self._own = threading.local()
         self._on_close: Callable[[], None] | None = None
         self._closed = False
         self._random = self._around.random()
@@ -157,12 +158,8 @@ class Client:
 
         Replaces the client's *timeout*; an inner block never extends an outer one.
         """
-        stack = self._deadlines()
-        stack.append(self.deadline_after(seconds))
-        try:
+        with self._until(self.deadline_after(seconds)):
             yield
-        finally:
-            stack.pop()
 
     def close(self) -> None:
         """End the connection; structures on it can be read, not changed.  Idempotent."""
@@ -202,6 +199,12 @@ class Client:
         )
 
     # ------------------------------------------------------------ for structures
+
+    @contextmanager
+    def as_one_call(self) -> Iterator[Deadline]:
+        """All calls in this block, in this thread, share the deadline that one of them would have."""
+        with self._until(self._deadline()) as deadline:
+            yield deadline
 
     def sync(self, replica: Replica) -> None:
         """Bring *replica* up to what was durable when the server got the question."""
@@ -278,10 +281,19 @@ class Client:
 
     # ------------------------------------------------------------ calls
 
-    def _deadlines(self) -> list[Deadline]:
-        if not hasattr(self._stack, "deadlines"):
-            self._stack.deadlines = []
-        return cast("list[Deadline]", self._stack.deadlines)
+    def _deadlines(self) -> WeakSet[Deadline]:
+        """This thread's.  Held weakly: a block that Ctrl-C ended at the wrong line leaves none behind."""
+        if not hasattr(self._own, "deadlines"):
+            self._own.deadlines = WeakSet()
+        return cast("WeakSet[Deadline]", self._own.deadlines)
+
+    @contextmanager
+    def _until(self, deadline: Deadline) -> Iterator[Deadline]:
+        try:
+            self._deadlines().add(deadline)
+            yield deadline
+        finally:
+            self._deadlines().discard(deadline)
 
     def _deadline(self) -> Deadline:
         moments = [d.at for d in self._deadlines() if d.at is not None]

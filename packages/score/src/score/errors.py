@@ -6,6 +6,8 @@ Mistakes about values and types come from ``ucore`` (``UnstorableError``, ``Stal
 
 from __future__ import annotations
 
+from ucore.errors import TransactionError
+
 
 class ScoreError(Exception):
     """Root of everything that score raises on its own account."""
@@ -49,6 +51,11 @@ class ChangeTooLargeError(UsageError, ValueError):
         )
         self.size = size
         self.limit = limit
+
+
+class OpenTransactionError(UsageError, TransactionError):
+    """A structure was to be changed or moved on while a transaction on it is open; the transaction's
+    own value is what to change."""
 
 
 class WatchOverflowError(UsageError, RuntimeError):

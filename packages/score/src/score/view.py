@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from score_server.wire import messages as wire
-from ucore.base import Applied, OpFailure, Strict
+from ucore.base import OPEN_TRANSACTION, Applied, OpFailure, Strict
 from ucore.codes import DECLARE
 from ucore.primitives import Plain
+from ucore.transaction import Transaction
 from ucore.tree import Tree
 from ucore.types import merge_skeletons
 from ucore.updatable import Update
@@ -23,12 +26,16 @@ from .errors import (
     ConflictError,
     InvalidNameError,
     NotTakenError,
+    OpenTransactionError,
     ServerError,
     StoreFullError,
     WrongThreadError,
 )
 from .payload import encode_update
 from .replica import Replica
+from .transactions import run_transaction
+
+R = TypeVar("R")
 
 
 class View:
@@ -94,11 +101,35 @@ class View:
             if self.replica.failure is not None:
                 raise self.replica.failure
             if self.replica.conflicts_with(strict):
-                what = "the structure" if strict.node_id is None else "this place or one before it"
-                raise ConflictError(
-                    f"group {self.group!r}: somebody else changed {what} first; nothing was "
-                    "changed. The view now holds what they did: look again, then decide again"
-                )
+                whole = strict.node_id is None
+                raise self._conflict("the structure" if whole else "this place or one before it")
+
+    def _conflict(self, what: str) -> ConflictError:
+        return ConflictError(
+            f"group {self.group!r}: somebody else changed {what} first; nothing was "
+            "changed. The view now holds what they did: look again, then decide again"
+        )
+
+    def catch_up(self) -> bool:
+        """Bring the view up to date; whether that moved it."""
+        position = self.replica.position
+        self.client.sync(self.replica)
+        return self.replica.position != position
+
+    def confirm(self) -> None:
+        """The end of a transaction that only read: was that the latest?
+
+        Raises:
+            ConflictError: it was not.
+        """
+        if self.catch_up():
+            raise self._conflict("the structure")
+
+    def run_transaction(
+        self, begin: Callable[[], Transaction[Any]], function: Callable[[Any], R]
+    ) -> R:
+        """See ``transactions.run_transaction``."""
+        return run_transaction(self, begin, function)
 
     def _declaring(self, update: Update) -> Update:
         """*update*, led by a declaration of this view's nesting where the group lacks it."""
@@ -151,6 +182,8 @@ class View:
             raise ClosedError(
                 f"the {what} of group {self.group!r} is closed; its content can be read, not changed"
             )
+        if self.replica.tree.in_transaction():
+            raise OpenTransactionError(f"group {self.group!r}: {OPEN_TRANSACTION}")
         if threading.get_ident() != self._thread:
             if os.getpid() == self._pid:
                 raise WrongThreadError(
