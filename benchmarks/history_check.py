@@ -13,8 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from score.testing.history import write_history
 from tests.score.testing.histories import good_history
+
+from score.testing.history import write_history
 
 
 def main() -> int:
