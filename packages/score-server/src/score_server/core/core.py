@@ -244,8 +244,7 @@ class Core:
         session, peer.session = peer.session, None
         if session is not None:
             session.connection = None
-            if self._sessions.get(session.id) is session:
-                self._sequencer.touch(session, self._now_ms)
+            self._sequencer.touch(session, self._now_ms)
 
     def _wake(self, peer: Peer) -> None:
         self._woken[peer.number] = None
