@@ -26,3 +26,13 @@ async def test_a_flag_wakes_who_waits() -> None:
         nursery.start_soon(flag.wait)
         await trio.testing.wait_all_tasks_blocked()
         flag.set()
+
+
+async def test_waiting_can_be_cancelled_and_begun_again() -> None:
+    flag = Flag()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(flag.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    flag.set()
+    await flag.wait()

@@ -1,4 +1,8 @@
-"""A flag that one task waits for and that resets itself: trio's ``Event`` made for once only."""
+"""A flag that one task waits for and that resets itself: trio's ``Event`` is made for once only.
+
+Each connection has one, so it is kept small: it parks the one task that waits itself, where a
+``ParkingLot`` would bring a dictionary along.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,26 @@ import trio
 class Flag:
     """Setting it twice before the task has run is setting it once; setting it first is not lost."""
 
-    __slots__ = ("_is_set", "_lot")
+    __slots__ = ("_is_set", "_waiting")
 
     def __init__(self) -> None:
         self._is_set = False
-        self._lot = trio.lowlevel.ParkingLot()
+        self._waiting: trio.lowlevel.Task | None = None
 
     def set(self) -> None:
         self._is_set = True
-        self._lot.unpark()
+        if self._waiting is not None:
+            trio.lowlevel.reschedule(self._waiting)
+            self._waiting = None
 
     async def wait(self) -> None:
-        while not self._is_set:
-            await self._lot.park()
+        """Return when the flag is set, and reset it; only one task at a time may wait."""
+        assert self._waiting is None
+        if not self._is_set:
+            self._waiting = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
         self._is_set = False
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._waiting = None
+        return trio.lowlevel.Abort.SUCCEEDED

@@ -54,6 +54,11 @@ class Link:
     *number* is never used twice; *name* says in the log who it is.
     """
 
+    __slots__ = (
+        "_connection", "_hub", "_is_ending", "_is_writing", "_linger_s", "_nursery", "_room",
+        "_scope", "_transport", "name", "number",
+    )  # fmt: skip
+
     def __init__(
         self, hub: Hub, number: int, transport: Transport, name: str, connection: Connection
     ) -> None:
@@ -66,7 +71,7 @@ class Link:
         self._nursery: trio.Nursery | None = None
         self._is_writing = False  # the writer's task owns sending, ``flush`` keeps off
         self._room = Flag()
-        self._goodbye = trio.Event()  # set: this connection is to end
+        self._is_ending = False
         self._linger_s = LINGER_S_MAX
         hub.connected(self)
 
@@ -79,7 +84,7 @@ class Link:
         try:
             data = self._pull()
             rest = data[self._transport.send_now(data) :] if data else b""
-            if rest or self._goodbye.is_set() or self._hub.has_output(self.number):
+            if rest or self._is_ending or self._hub.has_output(self.number):
                 self._is_writing = True
                 self._nursery.start_soon(self._guard, self._write, rest)
         except Exception as error:  # the caller serves others
@@ -87,7 +92,7 @@ class Link:
         self._room.set()
 
     def close_after_output(self) -> None:
-        self._goodbye.set()
+        self._is_ending = True
         self._scope.deadline = trio.current_time() + CLOSING_S_MAX
         self._hub.hold_unfinished(self.number, 0)
         self._room.set()
@@ -143,7 +148,7 @@ class Link:
             await self._transport.send_all(data)
             self._room.set()
             data = b""
-        if self._goodbye.is_set():
+        if self._is_ending:
             self._hub.disconnected(self.number)
             self._transport.send_eof()
             self._scope.deadline = trio.current_time() + self._linger_s
@@ -157,21 +162,25 @@ class Link:
 
     async def _feed(self) -> None:
         """Hand messages to the core until this connection is to end."""
-        while not self._goodbye.is_set():
+        while not self._ends():
             data = await self._transport.receive()
-            if self._goodbye.is_set():
+            if self._ends():
                 return
             self._connection.receive_data(data)
             while events := self._received():
                 self._hub.receive(self, events)
-                while self._hub.congested(self.number) and not self._goodbye.is_set():
+                while self._hub.congested(self.number) and not self._ends():
                     await self._room.wait()
-                if self._goodbye.is_set():
+                if self._ends():
                     return
             if not data:
                 self._scope.cancel()
                 return
             self._hub.hold_unfinished(self.number, self._connection.buffered)
+
+    def _ends(self) -> bool:
+        # A method, because type checkers take an attribute for unchanged after a call or an await.
+        return self._is_ending
 
     def _received(self) -> list[Event]:
         """The next messages; a mistake of the peer's is the last of them."""

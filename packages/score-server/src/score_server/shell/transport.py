@@ -43,6 +43,8 @@ class Transport(Protocol):
 class SocketTransport:
     """A connected, non-blocking TCP socket, which it owns from now on."""
 
+    __slots__ = ("_sock",)
+
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
