@@ -48,7 +48,11 @@ def test_the_servers_own_status_is_the_processs(
 
 @pytest.mark.parametrize(
     ("error", "status", "text"),
-    [(StartError("port in use"), 1, "port in use"), (KeyboardInterrupt(), 130, "interrupted")],
+    [
+        (StartError("port in use"), 1, "port in use"),
+        (StartError("a\nb.db is not ours"), 1, r"a\x0ab.db is not ours"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
 )
 def test_what_keeps_a_server_from_starting_is_one_line(
     error: BaseException,

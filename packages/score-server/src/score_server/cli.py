@@ -35,10 +35,9 @@ def _run(config: Config) -> int:
     try:
         return run(config)
     except StartError as error:
-        return _complain(str(error), 1)
+        return _complain(log.printable(str(error)), 1)
 
 
 def _complain(text: str, status: int) -> int:
-    # The texts quote what they were given with repr(), so this stays one line.
     print(f"score-server: {text}", file=sys.stderr, flush=True)
     return status
