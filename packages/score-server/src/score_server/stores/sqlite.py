@@ -24,8 +24,10 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from itertools import chain
 
 from ..wire.entry import next_chain
 from .base import (
@@ -79,6 +81,32 @@ CREATE TABLE outcomes (
     PRIMARY KEY (session, seq)
 ) STRICT, WITHOUT ROWID;
 """
+
+
+_ADD_ENTRIES = "INSERT INTO entries (group_id, position, encoded, chain) VALUES ROWS"
+_SET_SESSIONS = (
+    "INSERT INTO sessions (session, label, last_used_ms, settled) VALUES ROWS "
+    "ON CONFLICT (session) DO UPDATE SET label = excluded.label, "
+    "last_used_ms = excluded.last_used_ms, settled = excluded.settled"
+)
+_SET_OUTCOMES = "REPLACE INTO outcomes (session, seq, position, group_name, pinned) VALUES ROWS"
+# CROSS JOIN keeps SQLite from looking through all outcomes for each row.
+_SETTLE = (
+    "DELETE FROM outcomes WHERE (session, seq) IN (SELECT o.session, o.seq "
+    "FROM (VALUES ROWS) AS r CROSS JOIN outcomes AS o "
+    "WHERE o.session = r.column1 AND o.seq <= r.column2 AND NOT o.pinned)"
+)
+_DROP = "DELETE FROM outcomes WHERE (session, seq) IN (VALUES ROWS)"
+_END_OUTCOMES = "DELETE FROM outcomes WHERE session IN (VALUES ROWS)"
+_END_SESSIONS = "DELETE FROM sessions WHERE session IN (VALUES ROWS)"
+
+_ROWS_PER_STATEMENT = (64, 8, 1)  # few shapes, so that all stay in the cache of statements
+
+
+@cache
+def _with_rows(sql: str, columns: int, rows: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return sql.replace("ROWS", ", ".join([row] * rows))
 
 
 class SqliteStore(LogStore):
@@ -197,8 +225,8 @@ class SqliteStore(LogStore):
             self._append(batch.entries, self._ids | new_ids if new_ids else self._ids)
             self._change_sessions(batch.sessions)
             ended = [(session,) for session in batch.ended_sessions]
-            self._db.executemany("DELETE FROM outcomes WHERE session = ?", ended)
-            self._db.executemany("DELETE FROM sessions WHERE session = ?", ended)
+            self._run(_END_OUTCOMES, ended)
+            self._run(_END_SESSIONS, ended)
             self._db.execute("COMMIT")
             self._ids |= new_ids
 
@@ -234,31 +262,31 @@ class SqliteStore(LogStore):
             )
             if moved.rowcount != 1:
                 raise AppendRefused(_refusal(entry, f"the stored head is not {first[name]}"))
-        self._db.executemany(
-            "INSERT INTO entries (group_id, position, encoded, chain) VALUES (?, ?, ?, ?)",
-            ((ids[entry.group], entry.position, entry.encoded, entry.chain) for entry in entries),
-        )
+        rows = [(ids[entry.group], entry.position, entry.encoded, entry.chain) for entry in entries]
+        self._run(_ADD_ENTRIES, rows)
 
     def _change_sessions(self, changes: tuple[SessionChange, ...]) -> None:
-        self._db.executemany(
-            "INSERT INTO sessions (session, label, last_used_ms, settled) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT (session) DO UPDATE SET label = excluded.label, "
-            "last_used_ms = excluded.last_used_ms, settled = excluded.settled",
-            (change[:4] for change in changes),
+        self._run(_SET_SESSIONS, [change[:4] for change in changes])
+        self._run(
+            _SET_OUTCOMES,
+            [(change.session, *outcome) for change in changes for outcome in change.outcomes],
         )
-        self._db.executemany(
-            "REPLACE INTO outcomes (session, seq, position, group_name, pinned) "
-            "VALUES (?, ?, ?, ?, ?)",
-            ((change.session, *outcome) for change in changes for outcome in change.outcomes),
-        )
-        self._db.executemany(
-            "DELETE FROM outcomes WHERE session = ? AND seq <= ? AND NOT pinned",
-            ((change.session, change.settled) for change in changes),
-        )
-        self._db.executemany(
-            "DELETE FROM outcomes WHERE session = ? AND seq = ?",
-            ((change.session, seq) for change in changes for seq in change.dropped),
-        )
+        self._run(_SETTLE, [(change.session, change.settled) for change in changes])
+        self._run(_DROP, [(change.session, seq) for change in changes for seq in change.dropped])
+
+    def _run(self, sql: str, rows: Sequence[tuple[object, ...]]) -> None:
+        """Run *sql* with *rows* in the place of ``ROWS``, many of them to a statement.
+
+        Each statement gives the GIL away and has to get it back from a busy event loop.
+        """
+        at = 0
+        for size in _ROWS_PER_STATEMENT:
+            while len(rows) - at >= size:
+                part = rows[at : at + size]
+                self._db.execute(
+                    _with_rows(sql, len(part[0]), size), list(chain.from_iterable(part))
+                )
+                at += size
 
     def _bound_wal(self) -> None:
         """Move the write-ahead log into the database when it has grown; it starts anew then."""
