@@ -249,9 +249,9 @@ def test_a_disk_that_fails_stops_it_with_status_3_and_nothing_acknowledged_is_lo
     with serving(*file) as server, peers(server.url) as (peer,):
         peer.greet().open().join()
         peer.submit(1, b"kept")
-        # From here on no file may grow: not a full disk, which is reported otherwise.
-        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (0, 0))
-        peer.send(Submit(1, 2, 0, 0, 0, 0, b"lost"))
+        # From here on no file may grow beyond that: not a full disk, which is reported otherwise.
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (MIB, MIB))
+        peer.send(Submit(1, 2, 0, 0, 0, 0, bytes(2 * MIB)))
         assert peer.receive() is None  # no answer at all
         assert server.finish() == 3
         assert re.search("CRITICAL stopping at once, the store is not usable", server.log[-1])
