@@ -35,6 +35,7 @@ from score_server.core.sequencer import Sequencer
 from score_server.core.session import Session
 from score_server.stores.base import AppendRefused, Commit
 from score_server.stores.memory import MemoryStore
+from score_server.wire import Connection, Role, Signal
 from score_server.wire.entry import Entry
 from score_server.wire.limits import Limits
 from score_server.wire.messages import (
@@ -134,13 +135,47 @@ class Link:
     dead: bool = False
 
 
+class WiredPlaybook(Playbook):
+    """Everything goes through the wire's own states and codec, both ways."""
+
+    def restart(self) -> None:
+        self.wires: dict[int, tuple[Connection, Connection]] = {}
+        super().restart()
+
+    def say(self, connection: int, *messages: Message) -> None:
+        if len(messages) > 1 and isinstance(messages[0], Hello):
+            self.say(connection, messages[0])
+            self.pull(connection)  # a client says no more before it is welcome
+            messages = messages[1:]
+        if any(isinstance(message, Submit) and message.payload == b"late" for message in messages):
+            super().say(connection, *messages)
+            return
+        ends = (Connection(Role.CLIENT), Connection(Role.SERVER))
+        client, server = self.wires.setdefault(connection, ends)
+        server.receive_data(client.send(*messages))
+        came: list[Message] = []
+        while not isinstance(message := server.next_message(), Signal):
+            came.append(message)
+        if came:
+            super().say(connection, *came)
+
+    def pull(self, connection: int, bytes_max: int = 1 << 16) -> list[Message]:
+        out = super().pull(connection, bytes_max)
+        if out:
+            client, server = self.wires[connection]
+            client.receive_data(server.send(*out))
+            while not isinstance(client.next_message(), Signal):
+                pass
+        return out
+
+
 class Server(RuleBasedStateMachine):
     """Honest clients, a lossy world, one server."""
 
-    def __init__(self) -> None:
+    def __init__(self, playbook: type[Playbook] = Playbook) -> None:
         super().__init__()
         self.store = CountingStore()
-        self.book = Playbook(LIMITS, self.store)
+        self.book = playbook(LIMITS, self.store)
         self.logs: dict[tuple[str, int], list[Entry]] = {}
         self.links: dict[int, Link] = {}
         self.authors: list[Author] = []
@@ -610,10 +645,10 @@ WALK: list[tuple[int, str, Callable[[Server], object], dict[str, list[Any]]]] = 
 ]  # fmt: skip
 
 
-def walk(seed: int, steps: int) -> None:
+def walk(seed: int, steps: int, playbook: type[Playbook] = Playbook) -> None:
     """A long random life of a server: deeper than hypothesis goes, but nothing shrinks it."""
     random = Random(seed)
-    server = Server()
+    server = Server(playbook)
     server.begin()
     weights = [row[0] for row in WALK]
     for _ in range(steps):
@@ -637,6 +672,13 @@ def test_the_core_keeps_its_promises_whatever_happens() -> None:
 def test_the_core_keeps_its_promises_in_long_lives() -> None:
     for seed in range(150):
         walk(seed, 200)
+
+
+@pytest.mark.usefixtures("small_memory")
+def test_the_core_says_only_what_the_protocol_allows() -> None:
+    """Otherwise the wire raises a ``LocalProtocolError`` or a ``RemoteProtocolError``."""
+    for seed in range(1000, 1060):
+        walk(seed, 200, WiredPlaybook)
 
 
 def plant(
