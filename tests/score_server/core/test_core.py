@@ -39,8 +39,10 @@ from score_server.wire.messages import (
     TOO_MANY,
     VERSION_UNSUPPORTED,
     AskOutcome,
+    AskTurn,
     Bye,
     Credit,
+    EndTurn,
     Entries,
     Error,
     GroupPage,
@@ -60,6 +62,7 @@ from score_server.wire.messages import (
     Sync,
     Synced,
     Taken,
+    TurnGranted,
     Welcome,
 )
 
@@ -813,3 +816,179 @@ def test_the_commit_is_started_before_anybody_is_woken(book: Playbook) -> None:
     book.say(1, submit(2))
     book.commit()
     assert [type(effect) for effect in book.last_effects] == [StartCommit, Wake]
+
+
+# ---------------------------------------------------------------- turns
+
+
+def turn_book(*, writers: int = 3, limits: Limits | None = None) -> Playbook:
+    """Connections 1.. with a session each, all on group "g" with one entry."""
+    book = Playbook(limits)
+    for connection in range(1, writers + 1):
+        book.author(connection)
+    book.fill(1, 1)
+    return book
+
+
+def test_a_turn_is_granted_behind_everything_assigned() -> None:
+    book = turn_book()
+    book.say(1, submit(2, settled=1))
+    book.say(2, AskTurn(1, 7))
+    assert book.out(2) == []
+    book.commit()
+    assert book.told(2) == [(1, b"1"), (2, b"x"), TurnGranted(7, 2)]
+
+
+def test_while_a_turn_lasts_others_wait_and_the_holders_change_goes_first() -> None:
+    book = turn_book()
+    book.say(2, AskTurn(1, 7))
+    assert book.out(2)[-1] == TurnGranted(7, 1)
+    book.say(3, submit(1, b"later"))
+    assert book.batch is None
+    book.say(2, submit(1, b"mine", seen=1, condition=STRICT))
+    book.commit()
+    assert book.out(2)[-1] == Taken(1, 2)
+    assert book.out(3)[-1] == Taken(1, 3)
+
+
+def test_turns_come_in_the_order_asked_for() -> None:
+    book = turn_book()
+    for connection in (1, 2, 3):
+        book.say(connection, AskTurn(1, 7))
+    seq = 2
+    for position, connection in enumerate((1, 2, 3), 2):
+        assert book.out(connection)[-1] == TurnGranted(7, position - 1)
+        book.say(connection, submit(seq, seen=position - 1, condition=STRICT, settled=seq - 1))
+        book.commit()
+        assert Taken(seq, position) in book.out(connection)
+        seq = 1
+    book.handle(Ticked())
+    assert book.core.next_deadline_ms() > book.now_ms + 1000
+
+
+def test_a_dead_holder_costs_the_others_its_lease() -> None:
+    book = turn_book(limits=Limits(turn_lease_ms=500))
+    book.handle(Ticked())
+    book.say(1, AskTurn(1, 7))
+    book.say(2, submit(1))
+    assert book.core.next_deadline_ms() == book.now_ms + 500
+    book.now_ms += 499
+    book.handle(Ticked())
+    assert book.batch is None
+    book.now_ms += 1
+    book.handle(Ticked())
+    book.commit()
+    assert book.out(2)[-1] == Taken(1, 2)
+    book.say(1, submit(2, settled=1, seen=1, condition=STRICT))
+    assert book.out(1)[-1] == Refused(2, NOT_HEAD, 2)
+
+
+@pytest.mark.parametrize("how", ["end", "leave", "bye", "gone", "fault"])
+def test_a_turn_ends_with_its_holder(how: str) -> None:
+    book = turn_book()
+    book.say(1, AskTurn(1, 7))
+    book.say(1, AskTurn(1, 8))  # its next one: waits behind
+    book.say(2, submit(1))
+    if how == "end":
+        book.say(1, EndTurn(1))
+    elif how == "leave":
+        book.say(1, Leave(1))
+    elif how == "bye":
+        book.say(1, Bye(1))
+    elif how == "gone":
+        book.disconnect(1)
+    else:
+        book.handle(Faulted(1, MALFORMED, "nonsense"))
+    book.commit()
+    assert book.out(2)[-1] == Taken(1, 2)
+
+
+def test_what_a_connection_has_parked_goes_with_it() -> None:
+    book = turn_book()
+    book.say(1, AskTurn(1, 7))
+    book.say(2, submit(1))
+    book.say(3, submit(1, b"third"))
+    book.disconnect(2)
+    book.say(1, EndTurn(1))
+    book.commit()
+    assert book.told(3) == [(1, b"1"), (2, b"third"), Taken(1, 2)]
+
+
+def test_a_parked_submission_that_breaks_a_rule_ends_its_connection_only() -> None:
+    book = turn_book()
+    book.say(1, AskTurn(1, 7))
+    book.say(2, submit(5, settled=4))
+    book.say(2, submit(3, settled=2))
+    book.say(3, submit(1))
+    book.say(1, EndTurn(1))
+    assert "settled" in fatal(book, 2, OUT_OF_ORDER)
+    book.commit()
+    assert Taken(1, 3) in book.out(3)
+
+
+def test_a_parked_submission_whose_channel_was_left_is_refused() -> None:
+    book = turn_book()
+    book.say(1, AskTurn(1, 7))
+    book.say(2, submit(1))
+    book.say(2, Leave(1))
+    book.say(1, EndTurn(1))
+    assert book.out(2)[-1] == Refused(1, CHANNEL_CLOSED, 0)
+
+
+def test_a_channel_asks_for_one_turn_at_a_time() -> None:
+    book = turn_book()
+    book.say(1, AskTurn(1, 7))
+    book.say(2, AskTurn(1, 7))
+    book.say(2, AskTurn(1, 8))
+    fatal(book, 2, OUT_OF_ORDER)
+
+
+def test_turns_on_a_channel_that_is_gone_are_nobodys() -> None:
+    book = turn_book()
+    book.say(1, Leave(1))
+    book.say(1, AskTurn(1, 7), EndTurn(1))
+    assert book.out(1) == []
+    book.say(2, EndTurn(1))
+    assert book.out(2) == []
+
+
+def test_a_turn_whose_head_was_taken_back_is_granted_all_the_same() -> None:
+    book = turn_book()
+    book.say(1, submit(2, settled=1))
+    book.say(2, AskTurn(1, 7))
+    book.fail()
+    assert book.out(2)[-1] == TurnGranted(7, 0)
+
+
+def test_a_turn_still_to_come_goes_with_its_channel() -> None:
+    book = turn_book()
+    book.say(1, submit(2, settled=1))
+    book.say(2, AskTurn(1, 7))
+    book.commit()
+    book.say(2, Leave(1))
+    assert all(not isinstance(message, TurnGranted) for message in book.out(2))
+
+
+def test_stopping_ends_all_turns() -> None:
+    book = turn_book()
+    book.say(1, AskTurn(1, 7))
+    book.say(2, submit(1))
+    book.handle(Stopping())
+    book.commit()
+    assert book.out(2)[-1] == Error(
+        SHUTTING_DOWN, 0, "this server is stopping; connect again later"
+    )
+
+
+def test_one_end_can_bring_about_another_while_turns_are_handed_on() -> None:
+    book = turn_book()
+    book.join(1, "other", channel=2)
+    book.say(1, AskTurn(1, 7), AskTurn(2, 8))
+    book.say(2, submit(5, settled=4))
+    book.say(2, submit(3, settled=2))
+    book.disconnect(1)
+    fatal(book, 2, OUT_OF_ORDER)
+    book.say(3, submit(1))
+    book.commit()
+    book.commit()
+    assert Taken(1, 3) in book.out(3)

@@ -22,6 +22,7 @@ from score_server.wire.messages import (
     TOO_MANY,
     VOIDED,
     AskOutcome,
+    AskTurn,
     Bye,
     Error,
     Join,
@@ -34,6 +35,7 @@ from score_server.wire.messages import (
     Sync,
     Synced,
     Taken,
+    TurnGranted,
 )
 
 from .playbook import Playbook, submit
@@ -546,3 +548,15 @@ def test_a_connection_that_has_gone_misses_its_answers(book: Playbook) -> None:
     book.disconnect(1)
     book.commit()
     assert book.core.output(1, 1000) == []
+
+
+def test_a_turn_is_told_behind_what_is_assigned_and_not_before_it_is_durable(
+    book: Playbook,
+) -> None:
+    book.author(1)
+    book.author(2)
+    book.say(1, submit(1))
+    book.say(2, AskTurn(1, 7))
+    assert book.out(2) == []
+    book.commit()
+    assert book.told(2) == [(1, b"x"), TurnGranted(7, 1)]

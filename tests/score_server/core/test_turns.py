@@ -61,6 +61,16 @@ def test_no_turn_begins_before_the_parked_were_judged() -> None:
     assert turns.grant(0, LEASE) is not None
 
 
+def test_a_connection_that_is_gone_is_nowhere_any_more() -> None:
+    turns: Turns[str] = Turns()
+    turns.line += [Asked(1, 1, 7), Asked(1, 2, 8), Asked(2, 1, 9)]
+    turns.grant(0, LEASE)
+    turns.parked += [(1, "a"), (2, "b")]
+    turns.forget_connection(1)
+    assert turns.holder is None
+    assert (list(turns.line), list(turns.parked)) == ([Asked(2, 1, 9)], [(2, "b")])
+
+
 def test_a_lease_ends_a_turn_in_time() -> None:
     turns: Turns[str] = Turns()
     assert not turns.expire(10_000)
@@ -79,3 +89,12 @@ def test_a_channel_that_is_gone_waits_for_nothing_and_holds_nothing() -> None:
     assert list(turns.line) == [Asked(2, 2, 9)]
     assert turns.forget_channel(1, 1)
     assert turns.holder is None
+
+
+def test_a_channel_waits_for_one_turn_at_a_time() -> None:
+    turns: Turns[str] = Turns()
+    assert turns.ask(Asked(1, 1, 7))
+    assert not turns.ask(Asked(1, 1, 8))
+    assert turns.ask(Asked(1, 2, 9))
+    assert turns.grant(0, LEASE) == Asked(1, 1, 7)
+    assert turns.ask(Asked(1, 1, 10))  # the holder may already ask for its next one

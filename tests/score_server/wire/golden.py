@@ -16,8 +16,10 @@ from score_server.wire.messages import (
     OUTCOME_TAKEN,
     STRICT,
     AskOutcome,
+    AskTurn,
     Bye,
     Credit,
+    EndTurn,
     Entries,
     Error,
     GroupPage,
@@ -38,6 +40,7 @@ from score_server.wire.messages import (
     Sync,
     Synced,
     Taken,
+    TurnGranted,
     Welcome,
 )
 
@@ -115,11 +118,19 @@ GOLDEN: dict[str, tuple[Message, str]] = {
         Bye(1),
         "0000000481820b01",
     ),
+    "ask_turn": (
+        AskTurn(1, 11),
+        "0000000581830c010b",
+    ),
+    "end_turn": (
+        EndTurn(1),
+        "0000000481821101",
+    ),
     "welcome": (
         Welcome(1, "score-server 0.1", 1_790_000_000_000, [], Limits()),
         (
-            "0000004981861841017073636f72652d73657276657220302e311b000001a0c4506c00808b1a0080"
-            "00001a0040000018ff1910001904001904001904001a000186a01a000151800a1a01000000"
+            "0000004c81861841017073636f72652d73657276657220302e311b000001a0c4506c00808c1a0080"
+            "00001a0040000018ff1910001904001904001904001a000186a01a000151800a1a010000001901f4"
         ),
     ),
     "session_opened": (
@@ -160,6 +171,10 @@ GOLDEN: dict[str, tuple[Message, str]] = {
     "group_page": (
         GroupPage(10, [["stock", INCARNATION, 1]], False),
         "000000208184184a0a81836573746f636b50101112131415161718191a1b1c1d1e1f01f4",
+    ),
+    "turn_granted": (
+        TurnGranted(11, 1),
+        "00000006818318500b01",
     ),
     "error_channel": (
         Error(GROUP_REPLACED, 2, "another history"),

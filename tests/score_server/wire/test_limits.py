@@ -21,12 +21,12 @@ def test_a_hello_fits_before_limits_are_known() -> None:
 
 def test_each_limit_names_its_unit_or_counts() -> None:
     for name in Limits._fields:
-        assert re.search(r"_(bytes_max|max|s)$", name), name
+        assert re.search(r"_(bytes_max|max|s|ms)$", name), name
 
 
 def test_the_order_on_the_wire_never_changes() -> None:
-    assert Limits._fields[:11] == (
+    assert Limits._fields[:12] == (
         "frame_bytes_max", "change_bytes_max", "name_bytes_max", "connections_max", "channels_max",
         "unsettled_max", "pinned_max", "sessions_max", "retention_s", "hello_timeout_s",
-        "credit_bytes_max",
+        "credit_bytes_max", "turn_lease_ms",
     )  # fmt: skip

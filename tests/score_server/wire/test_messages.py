@@ -12,11 +12,11 @@ from .golden import GOLDEN
 # A code is never used again for something else: rows are added here, never changed.
 EVER = {
     1: "Hello", 2: "OpenSession", 3: "Join", 4: "Leave", 5: "Submit", 6: "Sync", 7: "Credit",
-    8: "AskOutcome", 9: "Ping", 10: "ListGroups", 11: "Bye", 65: "Welcome", 66: "SessionOpened",
+    8: "AskOutcome", 9: "Ping", 10: "ListGroups", 11: "Bye", 12: "AskTurn", 17: "EndTurn", 65: "Welcome", 66: "SessionOpened",
     67: "Joined", 68: "Entries", 69: "Taken", 70: "Refused", 71: "Synced", 72: "Outcome",
-    73: "Pong", 74: "GroupPage", 96: "Error",
+    73: "Pong", 74: "GroupPage", 80: "TurnGranted", 96: "Error",
 }  # fmt: skip
-RESERVED = {12, 13, 14, 15, 16, 80, 81, 82, 83}
+RESERVED = {13, 14, 15, 16, 81, 82, 83}
 ERRORS = {
     1: "MALFORMED", 2: "OUT_OF_ORDER", 3: "TOO_LARGE", 4: "VERSION_UNSUPPORTED",
     5: "SESSION_EXPIRED", 6: "SESSION_FENCED", 7: "GROUP_REPLACED", 8: "GROUP_DAMAGED",

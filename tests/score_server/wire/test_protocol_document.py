@@ -131,5 +131,5 @@ def test_the_reserved_codes_are_stated_and_unused() -> None:
     match = re.search(r"Reserved codes: (.*)\.\n", TEXT)
     assert match
     reserved = {int(number) for number in re.findall(r"\b(\d+) [A-Z]", match[1])}
-    assert reserved == {12, 13, 14, 15, 16, 80, 81, 82, 83}
+    assert reserved == {13, 14, 15, 16, 81, 82, 83}
     assert not reserved & set(MESSAGES)

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from score_server.wire.messages import (
     CODES,
     AskOutcome,
+    AskTurn,
     Bye,
     Credit,
+    EndTurn,
     Entries,
     Error,
     Hello,
@@ -97,9 +99,9 @@ ALLOWED_IN_A_SESSION = {
 }
 ALLOWED_ON_A_CHANNEL = {
     ChannelState.UNUSED: {Join},
-    ChannelState.JOINING: {Joined, Submit, Sync, Credit, Leave, Error},
-    ChannelState.OPEN: {Entries, Submit, Sync, Credit, Leave, Error},
-    ChannelState.GONE: {Joined, Entries, Submit, Sync, Credit, Leave, Error},
+    ChannelState.JOINING: {Joined, Submit, Sync, Credit, AskTurn, EndTurn, Leave, Error},
+    ChannelState.OPEN: {Entries, Submit, Sync, Credit, AskTurn, EndTurn, Leave, Error},
+    ChannelState.GONE: {Joined, Entries, Submit, Sync, Credit, AskTurn, EndTurn, Leave, Error},
 }
 
 

@@ -36,8 +36,10 @@ from ..wire.messages import (
     TOO_MANY,
     VERSION_UNSUPPORTED,
     AskOutcome,
+    AskTurn,
     Bye,
     Credit,
+    EndTurn,
     Error,
     GroupPage,
     Hello,
@@ -53,6 +55,7 @@ from ..wire.messages import (
     Submit,
     Sync,
     Synced,
+    TurnGranted,
     Welcome,
 )
 from .cursor import Cursor, Due
@@ -80,6 +83,7 @@ from .group import Group
 from .peer import ANSWERS_MAX, HELD_BYTES_MAX, Peer
 from .sequencer import Answer, Sequencer, Violation
 from .session import Session
+from .turns import Asked, Turns
 
 GROUPS_PER_PAGE = 128
 # Submissions waiting for one commit, in bytes: beyond it, who waits already is not read from.
@@ -110,6 +114,7 @@ class Core:
         self._sessions = {session.id: session for session in sessions}
         self._sequencer = Sequencer(self._sessions, limits)
         self._feed = Feed()
+        self._turns: dict[Group, Turns[Submit]] = {}  # groups for which somebody waits or has one
         self._peers: dict[int, Peer] = {}
         self._greeting: dict[int, Peer] = {}  # connected, no Hello yet; the oldest first
         self._lookups: dict[tuple[str, int], list[tuple[Peer, Join]]] = {}
@@ -187,6 +192,8 @@ class Core:
         if self._feed.reads:
             return self._now_ms
         deadline = self._sweep_ms
+        for turns in self._turns.values():
+            deadline = min(deadline, turns.until_ms)
         for peer in self._greeting.values():
             return min(deadline, peer.since_ms + self._limits.hello_timeout_s * 1000)
         return deadline
@@ -215,6 +222,7 @@ class Core:
             return
         self._greeting.pop(peer.number, None)
         self._let_session_go(peer)
+        self._forget_turns(peer)
         for channel in list(peer.cursors):
             self._close_channel(peer, channel)
         self._drop_lookups(peer)
@@ -226,9 +234,9 @@ class Core:
 
     def _fail(self, peer: Peer, code: int, text: str) -> None:
         """End the connection with an error; what it was still owed goes with it."""
+        self._forget_turns(peer)
         for channel in list(peer.cursors):
             self._close_channel(peer, channel)
-        self._drop_lookups(peer)
         peer.control.clear()
         peer.control.append(Error(code, 0, text))
         self._close(peer)
@@ -236,6 +244,7 @@ class Core:
     def _close(self, peer: Peer) -> None:
         peer.closing = True
         peer.stalled.clear()
+        self._drop_lookups(peer)
         self._greeting.pop(peer.number, None)
         self._wake(peer)
         self._effects.append(CloseAfterOutput(peer.number))
@@ -307,9 +316,21 @@ class Core:
     def _submit(self, peer: Peer, message: Submit) -> None:
         if peer.session is None:
             raise Violation(OUT_OF_ORDER, "a submission needs a session")
-        cursor = peer.cursors.get(message.channel)
         peer.held += 1
         peer.held_bytes += len(message.payload)
+        cursor = peer.cursors.get(message.channel)
+        turns = self._turns.get(cursor.group) if cursor else None
+        if turns is not None and turns.holds_up(peer.number, message.channel):
+            turns.parked.append((peer.number, message))
+            return
+        self._judge(peer, message)
+        if turns is not None and cursor is not None:
+            turns.end(peer.number, message.channel)
+            self._advance_turns(cursor.group)
+
+    def _judge(self, peer: Peer, message: Submit) -> None:
+        assert peer.session is not None, "whose session goes, what it parked goes too"
+        cursor = peer.cursors.get(message.channel)
         self._sequencer.submit(
             peer.number,
             peer.session,
@@ -318,6 +339,56 @@ class Core:
             message,
             self._now_ms,
         )
+
+    # ------------------------------------------------------------ turns
+
+    def _ask_turn(self, peer: Peer, message: AskTurn) -> None:
+        cursor = peer.cursors.get(message.channel)
+        if cursor is None:
+            return  # its Error says all
+        turns = self._turns.setdefault(cursor.group, Turns())
+        if not turns.ask(Asked(peer.number, message.channel, message.request)):
+            raise Violation(OUT_OF_ORDER, "a channel waits for one turn at a time")
+        self._advance_turns(cursor.group)
+
+    def _end_turn(self, peer: Peer, message: EndTurn) -> None:
+        cursor = peer.cursors.get(message.channel)
+        if cursor is not None:
+            self._leave_turns(cursor)
+
+    def _leave_turns(self, cursor: Cursor) -> None:
+        turns = self._turns.get(cursor.group)
+        if turns is not None:
+            turns.forget_channel(cursor.peer.number, cursor.channel)
+            self._advance_turns(cursor.group)
+
+    def _advance_turns(self, group: Group) -> None:
+        """Judge what was parked as soon as no turn lasts, then begin the next one."""
+        turns = self._turns.get(group)
+        if turns is None:
+            return
+        while turns.holder is None and turns.parked:
+            number, message = turns.parked.popleft()
+            peer = self._peers[number]
+            try:
+                self._judge(peer, message)
+            except Violation as violation:
+                self._fail(peer, violation.code, violation.text)
+        asked = turns.grant(self._now_ms, self._limits.turn_lease_ms)
+        if asked is not None:
+            self._peers[asked.connection].held += 1
+            self._sequencer.grant_turn(asked, group)
+        if turns.idle:
+            self._turns.pop(group, None)
+
+    def _forget_turns(self, peer: Peer) -> None:
+        """*peer* is ending: it waits for no turn, and what it has parked is never judged."""
+        if self._turns:
+            groups = list(self._turns)
+            for group in groups:
+                self._turns[group].forget_connection(peer.number)
+            for group in groups:
+                self._advance_turns(group)
 
     def _sync(self, peer: Peer, message: Sync) -> None:
         cursor = peer.cursors.get(message.channel)
@@ -355,6 +426,7 @@ class Core:
         return GroupPage(message.request, rows, start + GROUPS_PER_PAGE < len(self._stored_names))
 
     def _bye(self, peer: Peer, message: Bye) -> None:
+        self._forget_turns(peer)
         session = peer.session
         if session is not None:
             self._sequencer.settle(session, message.settled)
@@ -423,11 +495,12 @@ class Core:
         peer.ready.pop(channel, None)
         peer.lined -= len(cursor.line)
         self._feed.forget(cursor)
+        self._leave_turns(cursor)
         cursor.group.cursors.discard(cursor)
         cursor.group.followers.discard(cursor)
         self._maybe_forget(cursor.group)
         for due in cursor.line:
-            if not isinstance(due.message, Synced):
+            if not isinstance(due.message, Synced | TurnGranted):
                 self._say(peer, due.message)
 
     def _end_channel(self, peer: Peer, channel: int, code: int, text: str) -> None:
@@ -502,6 +575,8 @@ class Core:
     def _looked_up(self, name: str, position: int, chain: bytes | None) -> None:
         group = self._groups[name]
         for peer, message in self._lookups.pop((name, position), []):
+            if message.channel not in peer.joining:
+                continue  # its connection has come to its end meanwhile
             peer.joining.discard(message.channel)
             if group.damage is not None:
                 self._say(peer, Error(GROUP_DAMAGED, message.channel, group.damage))
@@ -523,6 +598,9 @@ class Core:
             if self._now_ms < peer.since_ms + self._limits.hello_timeout_s * 1000:
                 break
             self._fail(peer, TIMED_OUT, f"no Hello in {self._limits.hello_timeout_s} seconds")
+        for group, turns in list(self._turns.items()):
+            if turns.expire(self._now_ms):
+                self._advance_turns(group)
         if self._now_ms >= self._sweep_ms:
             self._sweep()
 
@@ -543,6 +621,7 @@ class Core:
         if not self._stopping:
             self._stopping = True
             self._flush = True
+            self._turns.clear()  # what was parked has not happened; its authors send it again
             for peer in self._peers.values():
                 self._let_session_go(peer)
 
@@ -621,4 +700,6 @@ _MESSAGES: dict[type[Message], Callable[[Core, Peer, Any], None]] = {
     Ping: Core._ping,
     ListGroups: Core._list_groups,
     Bye: Core._bye,
+    AskTurn: Core._ask_turn,
+    EndTurn: Core._end_turn,
 }

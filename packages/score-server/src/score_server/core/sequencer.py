@@ -50,9 +50,11 @@ from ..wire.messages import (
     SessionOpened,
     Submit,
     Taken,
+    TurnGranted,
 )
 from .group import Group
 from .session import Record, Refusal, Session
+from .turns import Asked
 
 
 class Violation(Exception):
@@ -252,6 +254,13 @@ class Sequencer:
         batch = self._hold(refusal.number, answer)
         if session is not None and batch is not None:
             batch.refusals.append((session, message.seq))
+
+    def grant_turn(self, asked: Asked, group: Group) -> None:
+        """Tell the holder of a turn to go on, behind all that is assigned: it is to see the head."""
+        head = group.assigned_head
+        granted = TurnGranted(asked.request, head)
+        anew = TurnGranted(asked.request, 0)
+        self._hold(group.number, Answer(asked.connection, asked.channel, granted, head, anew))
 
     # ------------------------------------------------------------ outcomes
 

@@ -47,6 +47,13 @@ class Turns(Generic[P]):
         """Nothing here that would have to be remembered."""
         return self.holder is None and not self.line and not self.parked
 
+    def ask(self, asked: Asked) -> bool:
+        """Put *asked* at the end of the line; False if that channel waits already."""
+        if any(other[:2] == asked[:2] for other in self.line):
+            return False
+        self.line.append(asked)
+        return True
+
     def holds_up(self, connection: int, channel: int) -> bool:
         """Whether a submission on that channel has to be parked now."""
         if self.holder is not None:
@@ -85,5 +92,8 @@ class Turns(Generic[P]):
         return self.end(connection, channel)
 
     def forget_connection(self, connection: int) -> None:
-        """What that connection has parked does not count any more."""
+        """Nothing that connection asked for, holds or has parked counts any more."""
+        self.line = deque(asked for asked in self.line if asked.connection != connection)
         self.parked = deque(entry for entry in self.parked if entry[0] != connection)
+        if self.holder is not None and self.holder[0] == connection:
+            self.holder = None

@@ -31,8 +31,10 @@ from .messages import (
     PROTOCOL_VERSION,
     STRICT,
     AskOutcome,
+    AskTurn,
     Bye,
     Credit,
+    EndTurn,
     Entries,
     Error,
     GroupPage,
@@ -53,6 +55,7 @@ from .messages import (
     Sync,
     Synced,
     Taken,
+    TurnGranted,
     Welcome,
 )
 
@@ -279,6 +282,8 @@ FIELDS: dict[type[Message], tuple[Kind, ...]] = {
     Ping: (_POSITION,),
     ListGroups: (_POSITION, _TEXT),
     Bye: (_POSITION,),
+    AskTurn: (_CHANNEL, _POSITION),
+    EndTurn: (_CHANNEL,),
     Welcome: (_VERSION, _TEXT, _POSITION, _FEATURES, _LIMITS),
     SessionOpened: (_SESSION,),
     Joined: (_CHANNEL, _INCARNATION, _POSITION, _POSITION, _NOTHING),
@@ -289,6 +294,7 @@ FIELDS: dict[type[Message], tuple[Kind, ...]] = {
     Outcome: (_POSITION, _VERDICT, _POSITION),
     Pong: (_POSITION,),
     GroupPage: (_POSITION, _GROUPS, _BOOL),
+    TurnGranted: (_POSITION, _POSITION),
     Error: (_ERROR_CODE, _CHANNEL_OR_0, _TEXT),
 }
 

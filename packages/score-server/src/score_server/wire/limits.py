@@ -38,3 +38,5 @@ class Limits(NamedTuple):
     """How long a connection may take until its Hello."""
     credit_bytes_max: int = 16 * MIB
     """Credit that may be outstanding on one channel."""
+    turn_lease_ms: int = 500
+    """How long a turn lasts at most; a dead holder costs the others this long."""

@@ -120,6 +120,19 @@ class Bye(NamedTuple):
     settled: int
 
 
+class AskTurn(NamedTuple):
+    """After a refusal: ask to be alone with the channel's group for a moment."""
+
+    channel: int
+    request: int
+
+
+class EndTurn(NamedTuple):
+    """Give a turn, granted or only asked for, back without a submission; nothing answers."""
+
+    channel: int
+
+
 # ---------------------------------------------------------------- from servers
 
 
@@ -200,6 +213,14 @@ class GroupPage(NamedTuple):
     more: bool
 
 
+class TurnGranted(NamedTuple):
+    """Answers ``AskTurn``, behind every entry up to *position*.  For the lease, submissions of others
+    to this group wait; the turn ends with a submission on this channel."""
+
+    request: int
+    position: int
+
+
 class Error(NamedTuple):
     """Something went wrong.  *channel* 0: the connection ends after this message; otherwise
     that channel alone is closed, and submissions on it are answered with ``CHANNEL_CLOSED``."""
@@ -210,8 +231,8 @@ class Error(NamedTuple):
 
 
 Message = (
-    Hello | OpenSession | Join | Leave | Submit | Sync | Credit | AskOutcome | Ping | ListGroups | Bye
-    | Welcome | SessionOpened | Joined | Entries | Taken | Refused | Synced | Outcome | Pong | GroupPage | Error
+    Hello | OpenSession | Join | Leave | Submit | Sync | Credit | AskOutcome | Ping | ListGroups | Bye | AskTurn | EndTurn
+    | Welcome | SessionOpened | Joined | Entries | Taken | Refused | Synced | Outcome | Pong | GroupPage | TurnGranted | Error
 )  # fmt: skip
 
 # Submit.condition
@@ -241,8 +262,8 @@ TIMED_OUT = 10  # no Hello in time
 SHUTTING_DOWN = 11  # the server stops in order; connect again later
 OVERLOADED = 12  # the server's memory for unfinished frames is used up
 
-# code -> class.  Reserved and not built: 12 AskTurn, 13 OfferSnapshot, 14 PutSnapshot, 15 Trim,
-# 16 DeleteGroup; 80 TurnGranted, 81 WantSnapshot, 82 SnapshotChunk, 83 Trimmed.
+# code -> class.  Reserved and not built: 13 OfferSnapshot, 14 PutSnapshot, 15 Trim,
+# 16 DeleteGroup; 81 WantSnapshot, 82 SnapshotChunk, 83 Trimmed.
 MESSAGES: dict[int, type[Message]] = {
     1: Hello,
     2: OpenSession,
@@ -255,6 +276,8 @@ MESSAGES: dict[int, type[Message]] = {
     9: Ping,
     10: ListGroups,
     11: Bye,
+    12: AskTurn,
+    17: EndTurn,
     65: Welcome,
     66: SessionOpened,
     67: Joined,
@@ -265,6 +288,7 @@ MESSAGES: dict[int, type[Message]] = {
     72: Outcome,
     73: Pong,
     74: GroupPage,
+    80: TurnGranted,
     96: Error,
 }
 CODES: dict[type[Message], int] = {message: code for code, message in MESSAGES.items()}

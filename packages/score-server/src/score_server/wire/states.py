@@ -21,8 +21,10 @@ from enum import Enum, auto
 
 from .messages import (
     AskOutcome,
+    AskTurn,
     Bye,
     Credit,
+    EndTurn,
     Entries,
     Error,
     GroupPage,
@@ -42,6 +44,7 @@ from .messages import (
     Sync,
     Synced,
     Taken,
+    TurnGranted,
     Welcome,
 )
 
@@ -88,10 +91,14 @@ _Key = type[Message] | type[Ending]
 
 _WHILE_OPEN: tuple[_Key, ...] = (
     OpenSession, Join, Leave, Submit, Sync, Credit, AskOutcome, Ping, ListGroups,
+    AskTurn, EndTurn,
 )  # fmt: skip
 _FROM_SERVER: tuple[_Key, ...] = (
-    SessionOpened, Joined, Entries, Taken, Refused, Synced, Outcome, Pong, GroupPage, Error,
+    SessionOpened, Joined, Entries, Taken, Refused, Synced, Outcome, Pong, GroupPage,
+    TurnGranted, Error,
 )  # fmt: skip
+
+_ON_A_CHANNEL: tuple[_Key, ...] = (Submit, Sync, Credit, AskTurn, EndTurn)
 
 CONNECTION: dict[tuple[ConnectionState, _Key], ConnectionState] = {
     (_C.NEW, Hello): _C.GREETED,
@@ -116,12 +123,12 @@ SESSION: dict[tuple[SessionState, _Key], SessionState] = {
 CHANNEL: dict[tuple[ChannelState, _Key], ChannelState] = {
     (_H.UNUSED, Join): _H.JOINING,
     (_H.JOINING, Joined): _H.OPEN,
-    **{(_H.JOINING, kind): _H.JOINING for kind in (Submit, Sync, Credit)},
-    **{(_H.OPEN, kind): _H.OPEN for kind in (Submit, Sync, Credit, Entries)},
+    **{(_H.JOINING, kind): _H.JOINING for kind in _ON_A_CHANNEL},
+    **{(_H.OPEN, kind): _H.OPEN for kind in (*_ON_A_CHANNEL, Entries)},
     **{(state, kind): _H.GONE for state in (_H.JOINING, _H.OPEN) for kind in (Leave, Error)},
     **{
         (_H.GONE, kind): _H.GONE
-        for kind in (Submit, Sync, Credit, Leave, Joined, Entries, Error)
+        for kind in (*_ON_A_CHANNEL, Leave, Joined, Entries, Error)
     },
 }  # fmt: skip
 
