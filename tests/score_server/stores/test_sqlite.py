@@ -23,6 +23,7 @@ from score_server.stores.base import (
     StoreBroken,
     StoredOutcome,
     StoreFull,
+    StoreState,
     StoreUnusable,
 )
 from score_server.stores.sqlite import SqliteStore
@@ -335,6 +336,27 @@ def test_a_rollback_that_sqlite_did_itself_is_not_repeated(
     failing(store, monkeypatch, "BEGIN", sqlite3.SQLITE_FULL)
     with pytest.raises(StoreFull):
         store.commit(Commit())
+
+
+def test_a_broken_store_lets_go_of_its_file_when_it_is_closed(path: str) -> None:
+    store = SqliteStore(path)
+    with pytest.raises(StoreBroken):
+        store.commit(Commit((("g", "no bytes"),)))  # type: ignore[arg-type]
+    store.close()
+    store.close()
+    again = SqliteStore(path)
+    assert again.load() == StoreState((), ())
+    again.close()
+
+
+def test_a_file_whose_tables_cannot_be_read_is_refused_and_let_go(path: str) -> None:
+    SqliteStore(path).close()
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("DROP TABLE groups")
+    db.close()
+    for _ in range(2):
+        with pytest.raises(StoreUnusable, match="no such table"):
+            SqliteStore(path)
 
 
 def test_a_failing_close_still_lets_go_of_the_lock(path: str) -> None:

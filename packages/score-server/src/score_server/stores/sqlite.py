@@ -120,15 +120,14 @@ class SqliteStore(LogStore):
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path)
         self._broken: str | None = None
+        self._closed = False
         self._lock = _take_lock(self._path)
         try:
             with _as_unusable(self._path):
-                self._db = _open(self._path)
+                self._db, self._ids = _open(self._path)
         except BaseException:
             os.close(self._lock)
             raise
-        rows = self._db.execute("SELECT name, id FROM groups")
-        self._ids: dict[str, int] = dict(rows)
 
     # ------------------------------------------------------------ reading
 
@@ -299,8 +298,11 @@ class SqliteStore(LogStore):
     # ------------------------------------------------------------ ending
 
     def close(self) -> None:
-        if self._broken is None:
-            self._broken = "it was closed"
+        """As the law says.  SQLite checkpoints here; also in a broken store that only moves what
+        was durable before, and writes all of it again."""
+        if not self._closed:
+            self._closed = True
+            self._broken = self._broken or "it was closed"
             try:
                 self._db.close()
             finally:
@@ -398,8 +400,9 @@ def _as_unusable(path: str) -> Iterator[None]:
         raise StoreUnusable(f"{path} cannot be opened: {error}; {advice}") from error
 
 
-def _open(path: str) -> sqlite3.Connection:
-    """The one connection, with the schema in place and everything about it durable."""
+def _open(path: str) -> tuple[sqlite3.Connection, dict[str, int]]:
+    """The one connection, with the schema in place and everything about it durable; and the ids
+    of the groups by name."""
     # check_same_thread: the store may be opened in one thread and then used in another (law 6).
     db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
@@ -419,10 +422,10 @@ def _open(path: str) -> sqlite3.Connection:
             os.fsync(folder)  # the names of the file and its log
         finally:
             os.close(folder)
+        return db, dict(db.execute("SELECT name, id FROM groups"))
     except BaseException:
         db.close()
         raise
-    return db
 
 
 def _check_or_create(db: sqlite3.Connection, path: str) -> None:
