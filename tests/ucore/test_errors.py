@@ -34,6 +34,7 @@ def test_an_unknown_version_says_what_to_update() -> None:
         (errors.WrongTypeError, TypeError),
         (errors.SkeletonError, TypeError),
         (errors.StaleHandleError, RuntimeError),
+        (errors.TransactionError, RuntimeError),
         (errors.LocalDivergenceError, RuntimeError),
         (errors.InterruptedUpdateError, RuntimeError),
         (errors.MalformedUpdateError, ValueError),

@@ -13,6 +13,7 @@ from ucore import (
     InterruptedUpdateError,
     LocalDivergenceError,
     StaleHandleError,
+    TransactionError,
     UMap,
     UnknownTypeError,
     Update,
@@ -122,6 +123,17 @@ def test_the_owner_comes_before_every_other_check() -> None:
     handle.append(2)
     assert m == {"a": [1, 2]}
     assert m["a"] is handle
+
+
+def test_an_open_transaction_keeps_every_mutator_out() -> None:
+    m = UMap(a=[1])
+    with m.transaction() as t:
+        for change in (m.clear, m["a"].clear):
+            with pytest.raises(TransactionError, match="change `t`"):
+                change()
+        t["a"].append(2)
+    m["a"].append(3)
+    assert m == {"a": [1, 2, 3]}
 
 
 def test_an_interrupted_value_alone_has_to_be_loaded_again() -> None:

@@ -309,3 +309,13 @@ def test_a_batch_of_a_map_records_a_map() -> None:
         batch["b"] = 2
         del batch["a"]
     assert m == {"b": 2}
+
+
+def test_a_transaction_hands_out_an_overlay_of_its_own_kind() -> None:
+    m = UMap(a=1)
+    with m.transaction() as t:
+        assert type(t).__name__ == "MapOverlay"
+        t.increment("a")
+    assert m == {"a": 2}
+    assert m.run_transaction(lambda t: t.pop("a")) == 2
+    assert len(m) == 0

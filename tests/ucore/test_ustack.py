@@ -122,3 +122,13 @@ def test_a_batch_of_a_stack_records_a_stack() -> None:
         batch.push(3)
     assert stack == UStack([1, 3])
     assert batch.results == [2, None]
+
+
+def test_a_transaction_hands_out_an_overlay_of_its_own_kind() -> None:
+    s = UStack([1])
+    with s.transaction() as t:
+        assert type(t).__name__ == "StackOverlay"
+        t.push(2)
+    assert s == UStack([1, 2])
+    assert s.run_transaction(lambda t: t.pop()) == 2
+    assert len(s) == 1

@@ -283,3 +283,13 @@ def test_a_batch_of_a_vec_records_a_vec() -> None:
         batch.append(3)
         del batch[0]
     assert v == [2, 3]
+
+
+def test_a_transaction_hands_out_an_overlay_of_its_own_kind() -> None:
+    v = UVec([1])
+    with v.transaction() as t:
+        assert type(t).__name__ == "VecOverlay"
+        t.append(2)
+    assert v == [1, 2]
+    assert v.run_transaction(lambda t: t.pop()) == 2
+    assert len(v) == 1

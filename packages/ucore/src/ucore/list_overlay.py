@@ -89,10 +89,13 @@ class _ListOverlay(Overlay, Collection[T]):
         self._change()
         if not self._list:
             raise IndexError(f"pop from empty {'stack' if self._name_ == 'stack' else 'list'}")
-        self._record(Plan(codes.POP, []))
-        entry = self._own().pop()
-        plain = self._plain(entry)
-        self._bury(entry)
+        return self._take(Plan(codes.POP, []), -1)
+
+    def _take(self, planned: Plan, at: int) -> Any:
+        """Remove the entry *at* this place; it, as a plain builtin."""
+        plain = self._plain(self._list[at])
+        self._record(planned)
+        self._bury(self._own().pop(at))
         self._shown()
         return plain
 
@@ -199,19 +202,12 @@ class VecOverlay(_ListOverlay[T], MutableSequence[T]):
         planned = plan.pop(index, len(self._list))
         if planned.code == codes.POP:
             return cast("T", self._take_last())
-        return cast("T", self._take(planned))
-
-    def _take(self, planned: Plan) -> Any:
-        self._record(planned)
-        entry = self._own().pop(planned.arguments[0])
-        plain = self._plain(entry)
-        self._bury(entry)
-        self._shown()
-        return plain
+        return cast("T", self._take(planned, planned.arguments[0]))
 
     def remove(self, value: T) -> None:
         self._change()
-        self._take(plan.remove(list(self), value))
+        planned = plan.remove(list(self), value)
+        self._take(planned, planned.arguments[0])
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._change()

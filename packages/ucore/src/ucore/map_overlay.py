@@ -87,18 +87,15 @@ class MapOverlay(Overlay, MutableMapping[K, V]):
         self._bury(old)
         (self._new if key in self._new else self._put)[key] = value
 
-    def _drop(self, key: Any) -> Any:
-        """Show nothing at *key*, where something is; what was there, as a plain builtin."""
-        entry = self._entry(key)
+    def _drop(self, key: Any) -> None:
+        """Show nothing at *key*, where something is."""
+        self._bury(self._entry(key))
         self._turn += 1
         if key in self._new:
             del self._new[key]
         else:
             self._gone[key] = None
             self._put.pop(key, None)
-        plain = self._plain(entry)
-        self._bury(entry)
-        return plain
 
     def _keys(self) -> Iterator[Any]:
         gone = self._gone
@@ -197,12 +194,14 @@ class MapOverlay(Overlay, MutableMapping[K, V]):
     def pop(self, key: K, default: Any = ABSENT, /) -> Any:
         """Remove *key* and return its value as a plain builtin; KeyError, or *default*."""
         self._change()
-        if self._entry(key) is ABSENT:
+        entry = self._entry(key)
+        if entry is ABSENT:
             if default is ABSENT:
                 raise KeyError(key)
             return default
+        value = self._plain(entry)
         self._record(plan.delete(cast("dict[Any, Any]", self), key))
-        value = self._drop(key)
+        self._drop(key)
         self._shown()
         return value
 
