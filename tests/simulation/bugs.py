@@ -1,0 +1,225 @@
+"""Planted bugs: each breaks the product in one place, by rewriting a line of one function while it is on.
+
+A bug is a list of edits ``(function, old text, new text)``.  The function's own code object is replaced, so that
+every table and import that already holds the function runs the broken one, and nothing in the product
+knows of any of this.  An edit whose old text is no longer there raises: bugs must not rot silently.
+"""
+
+from __future__ import annotations
+import __future__
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType
+from typing import Any, NamedTuple
+
+from score import client, replica, session, view
+from score_server.core import core, group, peer, sequencer
+from score_server.core import feed as feeding
+from score_server.core import session as sessions
+from score_server.stores import memory
+from ucore import change, ops, tree, vec_ops
+
+Edit = tuple[Callable[..., Any], str, str]
+
+
+class Bug(NamedTuple):
+    """*name* says what is broken; *edits* break it."""
+
+    name: str
+    edits: tuple[Edit, ...]
+
+
+class BugRotted(Exception):
+    """The text that a bug replaces is no longer in the product: adapt the bug."""
+
+
+def _broken(function: Callable[..., Any], edits: list[tuple[str, str]]) -> CodeType:
+    source = textwrap.dedent(inspect.getsource(function))
+    for old, new in edits:
+        if old not in source:
+            raise BugRotted(f"{function.__qualname__} has no {old!r}")
+        source = source.replace(old, new, 1)
+    made: dict[str, Any] = {}
+    flags = __future__.annotations.compiler_flag
+    # The line numbers are those of the original, for tracebacks.
+    source = "\n" * (function.__code__.co_firstlineno - 1) + source
+    file = inspect.getsourcefile(function) or "bug"
+    exec(compile(source, file, "exec", flags, True), function.__globals__ | {}, made)
+    found = made[function.__name__]
+    code: CodeType = getattr(found, "__func__", found).__code__
+    return code
+
+
+@contextmanager
+def planted(bug: Bug | None) -> Iterator[None]:
+    """The product with *bug* in it."""
+    edits: dict[Callable[..., Any], list[tuple[str, str]]] = {}
+    for function, old, new in bug.edits if bug else ():
+        # A class method is bound when it is looked up: what is broken is the function in it.
+        edits.setdefault(getattr(function, "__func__", function), []).append((old, new))
+    whole = {function: function.__code__ for function in edits}
+    try:
+        for function, changes in edits.items():
+            function.__code__ = _broken(function, changes)  # type: ignore[attr-defined]
+        yield
+    finally:
+        for function, code in whole.items():
+            function.__code__ = code  # type: ignore[attr-defined]
+
+
+C, S, G = core.Core, sequencer.Sequencer, group.Group
+
+BUGS = [
+    Bug(name.strip(), edits)
+    for name, *edits_list in [
+        # ------------------------------------------------ order and durability
+        ("acknowledge before sync",
+         (S._take, "record.position, full", "0, full"),
+         (S._take, "self._hold(record.number, answer)", "self.released.append(answer)")),
+        ("broadcast before commit",
+         (S._append, ".append(entry)\n", ".append(entry); group.publish([entry])\n"),
+         (S.committed, "group.publish(entries)", "pass")),
+        ("reply before its entries",
+         (C._line_up, "Due(message, needs)", "Due(message, 0)")),
+        ("skip the strict check",
+         (S.submit, "message.seen != group.assigned_head", "False")),
+        ("judge against the durable head",
+         (S.submit, "message.seen != group.assigned_head", "message.seen != group.durable_head")),
+        ("answer a refusal before what refused is durable",
+         (S._refuse, "self._hold(refusal.number, answer)", "self._hold(0, answer)")),
+        ("accept behind a refusal",
+         (S.submit, "if message.follows and not followed:", "if False:")),
+        ("refuse behind a change that was taken",
+         (S.submit, "follows.position > 0", "follows.position > 2**40")),
+        ("group commit drops its last entry",
+         (S.seal, "tuple(chain.from_iterable(batch.entries.values()))",
+          "tuple(chain.from_iterable(batch.entries.values()))[:max(1, sum(map(len, "
+          "batch.entries.values())) - 1)]")),
+        ("no rollback of the heads when the disk is full",
+         (S.failed, "group.roll_back()", "pass")),
+        ("no rollback of the chain when the disk is full",
+         (G.roll_back, "self.assigned_head, self.assigned_chain = self.durable_head, self.durable_chain",
+          "self.assigned_head = self.durable_head")),
+        ("no rollback of outcomes when the disk is full",
+         (S.failed, "session.put(seq, record)", "pass")),
+        ("acknowledge what a full disk has refused",
+         (S.failed, "message=answer.instead", "message=answer.message")),
+        ("positions are used again after a rollback",
+         (G.roll_back, "self.number = 0", "self.number = 0; self.next_position = self.durable_head + 1")),
+        ("sync answers with the head of an earlier moment",
+         (C._sync, "head = cursor.group.durable_head", "head = cursor.position")),
+        ("sync answers with the assigned head",
+         (C._sync, "head = cursor.group.durable_head", "head = cursor.group.assigned_head")),
+        ("a group is listed at its assigned head",
+         (C._page, "g.durable_head", "g.assigned_head")),
+        ("followers are not woken after a commit",
+         (C._committed, "self._stir(cursor)", "pass")),
+        ("a reply wakes nobody",
+         (C._line_up, "self._stir(cursor)", "pass")),
+        ("whoever waits for a slice is not woken",
+         (C._slice_read, "self._stir(cursor)", "pass")),
+        ("credit is forgotten",
+         (C._credit, "cursor.credit += message.size", "pass")),
+        ("the recent entries begin one too far",
+         (group.Recent.start, "bisect_right(self.positions, position)",
+          "bisect_right(self.positions, position) + (position > 2)")),
+        ("a slice begins one too far",
+         (feeding.Feed._source, "bisect_right(positions, cursor.position)",
+          "min(len(positions) - 1, bisect_right(positions, cursor.position) + 1)")),
+        ("the farewell comes before replies that wait for a slice",
+         (peer.Peer.farewell_is_due, "and not any(cursor.line for cursor in self.cursors.values())", "")),
+        # ------------------------------------------------ names and outcomes
+        ("forget sessions at a restart",
+         (C.__init__, "map(Session.load, state.sessions)", "map(Session.load, ())")),
+        ("forget outcomes at a restart",
+         (sessions.Session.load, "in state.outcomes", "in ()")),
+        ("forget what is settled at a restart",
+         (sessions.Session.load, "state.last_used_ms, state.settled)", "state.last_used_ms, 0)")),
+        ("forget pins at a restart",
+         (sessions.Session.load, "group, 0, pinned)", "group, 0, False)")),
+        ("the store settles one too many",
+         (sessions.Session.change, "self.settled, outcomes", "self.settled + 1, outcomes")),
+        ("settling forgets what was asked for",
+         (sessions.Session.settle, "if record.pinned:", "if False:")),
+        ("a session is opened before it is durable",
+         (S.give_birth, "session.number, Answer(", "0, Answer(")),
+        ("sessions expire too early",
+         (C._sweep, "elif unused_ms >= retention_ms and", "elif unused_ms >= retention_ms // 4 and")),
+        ("a goodbye ends a session that has outcomes",
+         (C._bye, "if session.is_empty() and", "if")),
+        ("no fencing of the older connection",
+         (C._open_session, "if session.connection is not None:", "if False:")),
+        ("a known name is judged anew",
+         (S._repeat, "if record is None and refusal is None:", "if True:")),
+        ("answer no without a tombstone",
+         (S.ask, "self._record(session, seq, record)", "pass")),
+        ("answer no before the tombstone is durable",
+         (S.ask, "record.position, record.pin_number)", "record.position, 0)")),
+        ("answer no to what is on its way to the disk",
+         (S.ask, "record = session.find(seq) if session else None",
+          "record = session.find(seq) if session else None\n"
+          "    record = None if record and record.number > self.durable else record")),
+        ("a voided name is said to be taken by the next one asking",
+         (S.ask, "OUTCOME_TAKEN if record.position else OUTCOME_NO",
+          "OUTCOME_TAKEN if record.position or record.number < self.durable else OUTCOME_NO")),
+        # ------------------------------------------------ resuming
+        ("resume off by one",
+         (C._open_channel, "Cursor(peer, channel, group, position)",
+          "Cursor(peer, channel, group, position + (position > 0))")),
+        ("resume off by one, and the replica skips its check",
+         (C._open_channel, "Cursor(peer, channel, group, position)",
+          "Cursor(peer, channel, group, position + (position > 0))"),
+         (replica.Replica.receive, "if entry.predecessor != self.position:", "if False:")),
+        ("a replica applies what it holds already",
+         (replica.Replica.receive, "or entry.position <= self.position", ""),
+         (replica.Replica.receive, "if entry.predecessor != self.position:", "if False:"),
+         (tree.Tree.apply, "assert position > self.position", "assert True")),
+        ("a replica does not keep its chain up",
+         (replica.Replica.receive, "self._chain = next_chain(self._chain, encoded)", "pass")),
+        ("damage is not noticed",
+         (memory.MemoryStore.read, "if next_chain(chain, encoded) != log.chains[index]:", "if False:")),
+        # ------------------------------------------------ the client
+        ("the client sends again under a new seq",
+         (client.Client._submit_on, "pending = session.pending or session.name(",
+          "session.pending = None; pending = session.name(")),
+        ("the client counts a sent change as unsent",
+         (client.Client._submit_on, "pending.sent = True", "pass")),
+        ("the client says nothing was changed when it does not know",
+         (client.Client.submit, "if pending is not None and pending.sent:", "if False:")),
+        ("the client forgets a sent submission",
+         (session.Session.withdraw, "and not self.pending.sent", "")),
+        ("the client settles what it does not know",
+         (client.Client._settle, "if pending is None:",
+          "if pending is not None and pending.sent:\n"
+          "        self._session.answered()\n"
+          "        return\n"
+          "    if pending is None:")),
+        ("the client settles the change it is sending",
+         (session.Session.name, "settled = self._seq\n", "settled = self._seq + 1\n")),
+        ("the client takes Refused for Taken",
+         (view.View.submit, "if isinstance(answer, wire.Refused):",
+          "if isinstance(answer, wire.Refused): return Applied([None] * len(update.ops), None, None)\n"
+          "    if False:")),
+        ("the client forgets an own entry when it reconnects",
+         (replica.Replica.expect, "if self._awaited != (session, seq):", "if True:")),
+        ("a refused strict change is sent again whatever came between",
+         (replica.Replica.conflicts_with, "return any(", "return False and any(")),
+        # ------------------------------------------------ applying
+        ("nodes are renumbered in a batch",
+         (ops.read, "_read_one(reader, op)", "_read_one(Reader(), op)")),
+        ("nodes are numbered by what the replica holds",
+         (change.Change.build, "(self.position, ident)", "(self.position, ident + len(parent._raw()))")),
+        ("a failed batch is not undone",
+         (tree.Tree.apply, "self._take_back(undo, position)", "pass")),
+        ("the effects of a failed batch are shown",
+         (tree.Tree.apply, "del effects[noted:]", "pass")),
+        ("a failed pop on an empty stack is not a failure",
+         (vec_ops.pop, "if not raw:", "if not raw: return None\n    if not raw:")),
+    ]
+    for edits in [tuple(edits_list)]
+]  # fmt: skip
+BY_NAME = {bug.name: bug for bug in BUGS}
+assert len(BY_NAME) == len(BUGS)

@@ -1,0 +1,170 @@
+"""A disk that may lose, tear, fill up, fail to sync and rot; and a store that keeps the laws on it.
+
+The disk holds one log of records.  What was written and not synced may survive a crash whole, in part or
+not at all.  A record is ``length of meta, length of entries, crc of meta, meta, entries, crc of all``, so that a
+torn tail is told from a whole record, and rotten entries (whose own chain fails) from torn ones.
+
+A commit is two steps, ``write`` and ``sync``, so that a crash can come between them.
+"""
+
+from __future__ import annotations
+
+import random
+import struct
+import zlib
+from collections.abc import Callable
+
+import cbor2
+
+from score_server.stores.base import (
+    Commit,
+    LogStore,
+    NewEntry,
+    SessionChange,
+    StoreBroken,
+    StoredOutcome,
+    StoreFull,
+    StoreState,
+)
+from score_server.stores.memory import MemoryStore
+
+_HEAD = struct.Struct(">III")
+_CRC = struct.Struct(">I")
+
+
+class Disk:
+    """What survives a server's process."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.synced = 0  # bytes that a crash cannot take
+        self.full = False
+        self.fails_to_sync = False
+        self.entry_bytes: list[tuple[str, int, int]] = []  # (group, start, end) of synced entries
+        self.last_record = 0  # where the last synced record begins
+        self.rotten: set[str] = set()
+
+    def crash(self, choose: random.Random) -> None:
+        """Power is gone: of what was not synced a part stays, perhaps with rubbish in it."""
+        tail = len(self.data) - self.synced
+        if not tail:
+            return
+        keep = choose.choice((0, tail, choose.randrange(tail + 1)))
+        del self.data[self.synced + keep :]
+        if 0 < keep < tail and choose.random() < 0.5:
+            self.data[self.synced + choose.randrange(keep)] ^= 1 << choose.randrange(8)
+
+    def rot(self, choose: random.Random) -> str | None:
+        """Flip a bit of an entry at rest; the group it is in, or None if there is none."""
+        # In the last record it could not be told from a torn write.
+        old = [place for place in self.entry_bytes if place[2] <= self.last_record]
+        if not old:
+            return None
+        group, start, end = choose.choice(old)
+        self.data[choose.randrange(start, end)] ^= 1 << choose.randrange(8)
+        self.rotten.add(group)
+        return group
+
+
+class SimStore(LogStore):
+    """The laws of ``LogStore`` on a ``Disk``.  *durable* is told of every batch that has become so."""
+
+    def __init__(self, disk: Disk, durable: Callable[[Commit], None]) -> None:
+        self._disk = disk
+        self._durable = durable
+        self._memory = MemoryStore()
+        self._written: Commit | None = None
+        self._recover()
+
+    def _recover(self) -> None:
+        at = 0
+        data = self._disk.data
+        while (record := _read(data, at)) is not None:
+            batch, end = record
+            self._memory.commit(batch)
+            if end > self._disk.synced:
+                self._note_durable(batch, at, end)
+            at = end
+        assert at >= self._disk.synced, "the simulated disk lost what was synced"
+        del data[at:]
+        self._disk.synced = len(data)
+
+    def _note_durable(self, batch: Commit, start: int, end: int) -> None:
+        self._disk.last_record = start
+        at = start + _HEAD.size + _HEAD.unpack_from(self._disk.data, start)[0]
+        for entry in batch.entries:
+            self._disk.entry_bytes.append((entry.group, at, at + len(entry.encoded)))
+            at += len(entry.encoded)
+        self._durable(batch)
+
+    # ------------------------------------------------------------ the laws
+
+    def load(self) -> StoreState:
+        return self._memory.load()
+
+    def commit(self, batch: Commit) -> None:
+        self.write(batch)
+        self.sync()
+
+    def write(self, batch: Commit) -> None:
+        """The first half of a commit.  Raises StoreFull, and then nothing has happened."""
+        if self._disk.full:
+            raise StoreFull("the simulated disk is full")
+        self._memory._check(batch)
+        self._disk.data += _encode(batch)
+        self._written = batch
+
+    def sync(self) -> None:
+        """The second half.  Raises StoreBroken, and then nobody knows."""
+        if self._disk.fails_to_sync:
+            raise StoreBroken("the simulated fsync failed")
+        batch, self._written = self._written, None
+        assert batch is not None
+        start, end = self._disk.synced, len(self._disk.data)
+        self._disk.synced = end
+        self._memory.commit(batch)
+        self._note_durable(batch, start, end)
+
+    def read(self, group: str, after: int, bytes_max: int) -> list[tuple[int, bytes, bytes]]:
+        # Small slices, so that those who lag need several.
+        return self._memory.read(group, after, min(bytes_max, 256))
+
+    def chain_at(self, group: str, position: int) -> bytes | None:
+        return self._memory.chain_at(group, position)
+
+    def close(self) -> None:
+        self._memory.close()
+
+
+def _encode(batch: Commit) -> bytes:
+    rows = [[e.group, e.position, e.predecessor, e.chain, len(e.encoded)] for e in batch.entries]
+    meta = cbor2.dumps([batch.new_groups, rows, batch.sessions, batch.ended_sessions])
+    entries = b"".join(entry.encoded for entry in batch.entries)
+    body = _HEAD.pack(len(meta), len(entries), zlib.crc32(meta)) + meta + entries
+    return body + _CRC.pack(zlib.crc32(body))
+
+
+def _read(data: bytearray, at: int) -> tuple[Commit, int] | None:
+    """The record at *at* and where it ends; None when there is no whole one."""
+    if at + _HEAD.size > len(data):
+        return None
+    meta_size, entries_size, meta_crc = _HEAD.unpack_from(data, at)
+    start = at + _HEAD.size
+    end = start + meta_size + entries_size + _CRC.size
+    if end > len(data) or zlib.crc32(data[start : start + meta_size]) != meta_crc:
+        return None
+    is_last = end == len(data)
+    (crc,) = _CRC.unpack_from(data, end - _CRC.size)
+    if is_last and crc != zlib.crc32(data[at : end - _CRC.size]):
+        return None  # torn; a rotten one is never the last (``Disk.rot``)
+    groups, rows, sessions, ended = cbor2.loads(bytes(data[start : start + meta_size]))
+    entries, where = [], start + meta_size
+    for group, position, predecessor, chain, size in rows:
+        encoded = bytes(data[where : where + size])
+        entries.append(NewEntry(group, position, predecessor, encoded, chain))
+        where += size
+    changes = tuple(
+        SessionChange(*row[:4], tuple(StoredOutcome(*o) for o in row[4]), tuple(row[5]))
+        for row in sessions
+    )
+    return Commit(tuple((n, i) for n, i in groups), tuple(entries), changes, tuple(ended)), end

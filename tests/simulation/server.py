@@ -1,0 +1,202 @@
+"""The server in the simulation: the real core, store laws and wire, without sockets, threads and clock.
+
+It does what ``shell/hub.py``, ``link.py`` and ``committer.py`` do, in steps between which the scheduler
+may put anything else.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from score_server.core import Core
+from score_server.core.events import (
+    ChainRead,
+    CloseAfterOutput,
+    CommitFailed,
+    Committed,
+    Connected,
+    Disconnected,
+    Effect,
+    Event,
+    Faulted,
+    ReadChain,
+    ReadFailed,
+    ReadSlice,
+    Received,
+    SliceRead,
+    StartCommit,
+    Stopping,
+    Ticked,
+    Wake,
+)
+from score_server.stores.base import GroupDamaged, StoreBroken, StoreFull
+from score_server.wire import connection as wire
+from score_server.wire.errors import RemoteProtocolError
+from score_server.wire.messages import SessionOpened, Submit
+
+from .disk import SimStore
+from .network import Connection
+
+if TYPE_CHECKING:
+    from .world import World
+
+EVENTS_MAX = 64
+OUTPUT_BYTES = (64, 256, 256 * 1024)
+
+
+class Peer:
+    """One connection, from the server's side."""
+
+    def __init__(self, connection: Connection, protocol: wire.Connection) -> None:
+        self.connection = connection
+        self.protocol = protocol
+        self.closing = False
+        self.session: bytes | None = None
+
+
+class SimServer:
+    """One run of the server process, from its start to its end."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        world.oracle.server_starts()
+        self.store = SimStore(world.disk, world.oracle.durable)
+        self.core = Core(
+            self.store.load(), world.limits, world.new_id, "simulated", world.clock_ms()
+        )
+        self.peers: dict[int, Peer] = {}
+        self.commit: StartCommit | None = None
+        self.written = False
+        self.reads: deque[ReadSlice | ReadChain] = deque()
+        self.stopping = False
+        self.woken: dict[int, None] = {}  # as the shell would: nobody else is asked for output
+
+    # ------------------------------------------------------------ steps
+
+    def connected(self, connection: Connection) -> None:
+        self.peers[connection.number] = Peer(
+            connection, wire.Connection(wire.Role.SERVER, self._world.limits)
+        )
+        self._handle(Connected(connection.number))
+
+    def reads_from(self, connection: Connection) -> bool:
+        """Whether bytes of *connection* may be delivered now."""
+        return connection.number in self.peers and not self.core.congested(connection.number)
+
+    def receive(self, connection: Connection, data: bytes) -> None:
+        """Bytes have arrived; none is the end."""
+        peer = self.peers[connection.number]
+        if not data:
+            self._drop(peer)
+            return
+        if peer.closing:
+            return
+        peer.protocol.receive_data(data)
+        while not peer.closing and (events := self._received(peer)):
+            self._handle(*events)
+
+    def _received(self, peer: Peer) -> list[Event]:
+        events: list[Event] = []
+        number = peer.connection.number
+        try:
+            while len(events) < EVENTS_MAX:
+                message = peer.protocol.next_message()
+                if isinstance(message, wire.Signal):
+                    break
+                if type(message) is Submit and peer.session is not None:
+                    self._world.oracle.submitted(peer.session, message)
+                events.append(Received(number, message))
+        except RemoteProtocolError as error:
+            self._world.oracle.fail("protocol", f"a client broke the protocol: {error}")
+            events.append(Faulted(number, error.code, error.text))
+        return events
+
+    def flush(self, number: int) -> None:
+        """Send *number* some of what it is owed; close it after the last."""
+        peer = self.peers[number]
+        messages = self.core.output(number, self._world.choose.choice(OUTPUT_BYTES))
+        self._do(self.core.take_effects())
+        for message in messages:
+            if type(message) is SessionOpened:
+                peer.session = message.session
+            self._world.oracle.answered(peer.session, number, message)
+        if messages:
+            peer.connection.to_client.put(peer.protocol.send(*messages))
+            return
+        if not self.core.has_output(number):
+            self.woken.pop(number, None)
+        if peer.closing:
+            peer.connection.to_client.finish("eof")
+            self._drop(peer)
+
+    def work(self) -> str:
+        """The next step of the store's thread."""
+        if self.commit is not None:
+            return self._commit_step(self.commit)
+        job = self.reads.popleft()
+        try:
+            if isinstance(job, ReadSlice):
+                entries = self.store.read(job.group, job.after, job.bytes_max)
+                self._handle(SliceRead(job.group, job.after, entries))
+            else:
+                chain = self.store.chain_at(job.group, job.position)
+                self._handle(ChainRead(job.group, job.position, chain))
+        except GroupDamaged as error:
+            self._handle(ReadFailed(job.group, str(error)))
+        return f"read {job}"
+
+    def _commit_step(self, commit: StartCommit) -> str:
+        try:
+            if not self.written:
+                self.store.write(commit.batch)
+                self.written = True
+                return "write"
+            self.store.sync()
+        except StoreFull as error:
+            self.commit = None
+            self._world.oracle.write_failed(commit.batch)
+            self._handle(CommitFailed(str(error)))
+            return "write: full"
+        except StoreBroken:
+            self._world.crash_server()
+            return "sync failed"
+        self.commit, self.written = None, False
+        self._handle(Committed())
+        return "sync"
+
+    def tick(self) -> None:
+        self._handle(Ticked())
+
+    def stop(self) -> None:
+        self.stopping = True
+        self._handle(Stopping())
+
+    @property
+    def stopped(self) -> bool:
+        return self.stopping and self.core.stopped and not self.peers
+
+    # ------------------------------------------------------------ inside
+
+    def _drop(self, peer: Peer) -> None:
+        peer.connection.server_closed = True
+        peer.connection.to_client.finish("reset")
+        del self.peers[peer.connection.number]
+        self.woken.pop(peer.connection.number, None)
+        self._handle(Disconnected(peer.connection.number))
+
+    def _handle(self, *events: Event) -> None:
+        self._do(self.core.handle_all(events, self._world.clock_ms()))
+
+    def _do(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Wake | CloseAfterOutput):
+                if effect.connection in self.peers:
+                    self.woken[effect.connection] = None
+                    if isinstance(effect, CloseAfterOutput):
+                        self.peers[effect.connection].closing = True
+            elif isinstance(effect, StartCommit):
+                assert self.commit is None, "two commits outstanding"
+                self.commit, self.written = effect, False
+            else:
+                self.reads.append(effect)

@@ -1,0 +1,567 @@
+"""What the simulated programs do: plans made from the seed, and the real client that carries them out.
+
+A plan is made before the run, so that leaving an operation out (``shrink``) changes nothing about the others.
+Every value is written once, so that a change done twice shows.  Operations marked *late* wait until the
+faults have stopped.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import score
+from score import SMap, SStack, SVec
+from score.blocking import Address, Deadline, Link
+from score.client import Client
+from score.conversation import ConnectionLost, SessionLost
+from score.session import parse_token
+from score_server.wire import codec
+from score_server.wire import messages as wire
+
+from .baton import Task
+from .network import SimSurroundings
+from .oracle import HIT, Answer, Call, Name, token_of
+
+if TYPE_CHECKING:
+    from .world import World
+
+URL = "score://simulated:1"
+STRUCTURES: dict[str, Any] = {"m": SMap, "v": SVec, "s": SStack}
+
+# Failures where a change landed; they are recorded, and change nothing.
+FAILURES = (KeyError, IndexError, TypeError, score.StaleHandleError)
+# "Nothing was changed."
+NOTHING = (
+    score.DeadlineExceeded, score.ConflictError, score.StoreFullError, score.NotTakenError,
+    score.ConnectionFailed,
+)  # fmt: skip
+
+
+class Op(NamedTuple):
+    """One operation of a plan."""
+
+    what: str
+    group: str
+    numbers: tuple[int, int, int]
+    tag: str
+    late: bool
+
+
+MUTATORS = {
+    "m": ("put", "put", "increment", "increment", "discard", "pop", "setdefault", "put_list",
+          "nested", "nested", "batch", "batch_fails", "put_text", "pipeline"),
+    "v": ("append", "append", "extend", "insert", "insert", "set", "pop_last", "pop_first", "delete",
+          "batch", "pipeline"),
+    "s": ("push", "push", "push", "pop_last", "pop_last", "batch", "pipeline"),
+}  # fmt: skip
+OTHERS = ("sync", "sync", "watch", "ask", "ask", "reopen", "renew", "groups")
+
+
+def make_plans(seed: int) -> list[list[Op]]:
+    """One list of operations for each client."""
+    choose = random.Random(f"{seed}/plan")
+    groups = choose.sample(["m0", "m1", "v0", "s0"], choose.choice((1, 1, 2, 3)))
+    others = choose.choice((0.1, 0.3, 0.5))
+    plans = []
+    for client in range(choose.choice((1, 2, 2, 3, 4))):
+        plan = []
+        count = choose.randrange(3, 14)
+        for index in range(count):
+            group = choose.choice(groups)
+            kinds = OTHERS if choose.random() < others else MUTATORS[group[0]]
+            numbers = (choose.randrange(100), choose.randrange(100), choose.randrange(1, 100))
+            late = index >= count - 2
+            plan.append(Op(choose.choice(kinds), group, numbers, f"{client}.{index}", late))
+        plans.append(plan)
+    return plans
+
+
+class Process:
+    """One program and its client; when it is killed, another one goes on with its plan."""
+
+    def __init__(self, world: World, number: int, plan: list[Op | None]) -> None:
+        self.world = world
+        self.number = number
+        self.plan = plan
+        self.at = 0
+        self.life = 0
+        self.doomed_sends = 0  # > 0: dies in the middle of that send
+        self.client: Client | None = None
+        self.structures: dict[str, Any] = {}
+        self.checked: dict[str, int] = {}
+        self.call: Call | None = None
+        self.watches: dict[
+            str, tuple[Any, int, list[int]]
+        ] = {}  # the watch, its start, what it saw
+        self.kept: list[object] = []  # no structure dies by the garbage collector's choice
+        self.is_at_barrier = False
+        self.task: Task
+        self.begin_life()
+
+    @property
+    def name(self) -> str:
+        return f"c{self.number}.{self.life}"
+
+    def begin_life(self) -> None:
+        self.life += 1
+        self.doomed_sends = 0
+        self.client, self.structures, self.checked, self.call = None, {}, {}, None
+        self.watches = {}
+        self.task = Task(self.name, self.run)
+
+    def died(self) -> None:
+        if self.call is not None and self.call.state == "running":
+            self.call.state = "died"
+
+    # ------------------------------------------------------------ the program
+
+    def run(self) -> None:
+        self.around = SimSurroundings(self.world, self, f"{self.world.seed}/{self.name}")
+        self.connect()
+        while self.at < len(self.plan):
+            op = self.plan[self.at]
+            if op is not None and op.late and not self.world.healing:
+                self.task.pause("the end of the faults", lambda: self.world.healing)
+            self.at += 1
+            if op is not None:
+                self.do(op)
+        self.task.pause("the end of the faults", lambda: self.world.healing)
+        for call in self.world.oracle.calls:
+            if call.state in ("unknown", "died"):
+                self.ask(call)
+        self.is_at_barrier = True
+        self.task.pause("the others", self.world.all_at_barrier)
+        for group in self.world.groups():
+            self.do(Op("sync", group, (0, 0, 0), "", True))
+        self.do(Op("groups", "", (0, 0, 0), "", True))
+
+    def connect(self) -> None:
+        self.client = None
+        while self.client is None:
+            try:
+                self.client = Client(URL, self.world.timeout_s, self.name, 5.0, self.around)
+            except score.DeadlineExceeded as error:
+                self.world.note(f"{self.name} cannot connect: {error}")
+                self.check_patience(self.world.healing, str(error))
+
+    def structure(self, group: str) -> Any:
+        if group not in self.structures:
+            made = STRUCTURES[group[0]](self.client, group)
+            self.kept.append(made)
+            self.structures[group] = made
+        return self.structures[group]
+
+    def stop_watching(self, group: str) -> None:
+        if group in self.watches:
+            self.watches.pop(group)[0].close()
+
+    def do(self, op: Op) -> None:
+        """Carry out one operation, and hold what came of it against the promises."""
+        oracle = self.world.oracle
+        if op.what == "ask":
+            calls = [call for call in oracle.calls if call.names and not call.what == "ask"]
+            open_ones = [call for call in calls if call.state in ("unknown", "died", "running")]
+            if calls := (open_ones if open_ones and op.numbers[0] < 80 else calls):
+                self.ask(calls[op.numbers[1] % len(calls)])
+            return
+        if op.what == "renew":
+            assert self.client is not None
+            for group in list(self.watches):
+                self.stop_watching(group)
+            self.client.close()
+            self.structures = {}
+            self.checked = {}
+            self.connect()
+            return
+        if op.what == "pipeline":
+            Pipeline(self, op).run()
+            return
+        call = self.call = oracle.begin(self.name, f"{op.what} {op.group} {op.tag}", op.group)
+        healing = self.world.healing
+        self.world.note(f"{self.name}: {op.what} {op.group} {op.tag}")
+        self.attempt(call, op, healing)
+        self.world.note(f"{self.name}: -> {call.state} {call.what}")
+        self.call = None
+
+    def attempt(self, call: Call, op: Op, healing: bool) -> None:
+        oracle = self.world.oracle
+        try:
+            if op.what in PLAIN:
+                PLAIN[op.what](self, call, op)
+                call.state = "done"
+                return
+            structure = self.structure(op.group)
+            answer = ACTIONS[op.what](structure, op)
+            oracle.done(call, answer, None, structure.position)
+        except score.OutcomeUnknown as error:
+            call.state, call.token = "unknown", error.token
+            name = parse_token(error.token)
+            if name not in self.world.known_names:
+                self.note_name(call, name)  # marked as sent, but the connection was dead before
+            if name != call.names[-1]:
+                oracle.fail("P7", f"{oracle.tell(call)}: the token is {error.token}")
+            damage = isinstance(error.__cause__, score.GroupDamagedError)
+            if not (damage and op.group in self.world.disk.rotten):
+                self.check_patience(healing, f"{oracle.tell(call)}: {error}")
+        except NOTHING as error:
+            oracle.nothing(call, type(error).__name__)
+            self.check_allowed(error, healing, f"{oracle.tell(call)}: {error}")
+        except score.GroupDamagedError as error:
+            oracle.nothing(call, "GroupDamagedError")
+            if op.group not in self.world.disk.rotten:
+                oracle.fail("protocol", f"{oracle.tell(call)}: {error}")
+        except score.SessionExpiredError:
+            call.state = "expired"
+            for name in call.names[-1:]:
+                oracle.resolved(call, name, "expired", None)
+        except FAILURES as error:
+            position = self.structures[op.group].position if op.group in self.structures else 0
+            oracle.done(call, None, type(error).__name__, position)
+        except score.ServerError as error:
+            # A submission on a channel that ended by damage.
+            if op.group not in self.world.disk.rotten or type(error) is not score.ServerError:
+                raise
+            oracle.nothing(call, type(error).__name__)
+
+    def check_patience(self, healing: bool, text: str) -> None:
+        if healing or self.world.calm:
+            self.world.oracle.fail("P8", f"no answer although nothing fails: {text}")
+
+    def check_allowed(self, error: Exception, healing: bool, text: str) -> None:
+        if isinstance(error, score.DeadlineExceeded | score.ConnectionFailed):
+            self.check_patience(healing, text)
+        if isinstance(error, score.StoreFullError) and "full" not in self.world.faults:
+            self.world.oracle.fail("protocol", text)
+
+    def ask(self, about: Call) -> None:
+        """Ask what became of somebody's call."""
+        assert self.client is not None
+        name = about.names[-1] if about.names else None
+        if name is None:
+            return
+        oracle, healing = self.world.oracle, self.world.healing
+        self.call = oracle.begin(self.name, "ask", "")
+        self.world.note(f"{self.name}: ask about {oracle.tell(about)}")
+        try:
+            outcome = self.client.outcome(token_of(name))
+        except score.DeadlineExceeded as error:
+            self.check_patience(healing, str(error))
+            self.call.state = "nothing"
+            return
+        self.call.state = "done"
+        self.world.note(f"{self.name}: -> {outcome}")
+        oracle.resolved(about, name, outcome.verdict, outcome.position)
+
+    def note_names(self) -> None:
+        """Something is being sent: if it is a submission, it is one of the present call."""
+        if self.client is None or self.call is None:
+            return
+        session = self.client._session
+        pending = session.pending
+        if pending is not None and session.id is not None:
+            self.note_name(self.call, (session.id, pending.seq))
+
+    def note_name(self, call: Call, name: Name) -> None:
+        """*call* submits under *name*, unless that is an older call's, which is being settled."""
+        if name not in self.world.known_names:
+            self.world.known_names.add(name)
+            call.names.append(name)
+
+    def check_views(self) -> None:
+        """P4, after every step of this process."""
+        for group, structure in self.structures.items():
+            replica = structure._view.replica
+            position = replica.position
+            if self.checked.get(group) == position or replica.suspect:
+                continue
+            self.checked[group] = position
+            content = structure.copy() if group[0] == "s" else structure
+            nodes = frozenset(replica.tree.nodes)
+            self.world.oracle.check_view(group, position, content, nodes, f"{self.name}'s view")
+
+
+# ---------------------------------------------------------------- operations
+
+
+def _last(results: list[Any]) -> Any:
+    return results[-1]
+
+
+def _first_of_last(results: list[Any]) -> Any:
+    return results[-1][0]
+
+
+def _tail(count: int) -> Callable[[list[Any]], Any]:
+    return lambda results: results[-count:]
+
+
+def _key(op: Op) -> str:
+    return f"k{op.numbers[0] % 3}"
+
+
+def _put(m: Any, op: Op) -> Answer:
+    m[_key(op)] = op.tag
+    return _last, None
+
+
+def _put_text(m: Any, op: Op) -> Answer:
+    m["i0"] = op.tag
+    return _last, None
+
+
+def _increment(m: Any, op: Op) -> Answer:
+    return _last, m.increment(f"i{op.numbers[0] % 2}", op.numbers[2])
+
+
+def _discard(m: Any, op: Op) -> Answer:
+    return _first_of_last, m.discard(_key(op))
+
+
+def _pop(m: Any, op: Op) -> Answer:
+    return _last, m.pop(_key(op))
+
+
+def _setdefault(m: Any, op: Op) -> Answer:
+    return _last, m.setdefault(_key(op), op.tag)
+
+
+def _put_list(m: Any, op: Op) -> Answer:
+    m[f"n{op.numbers[0] % 2}"] = [op.tag, [op.tag + "in"]]
+    return _last, None
+
+
+def _nested(m: Any, op: Op) -> Answer:
+    nested = m.get(f"n{op.numbers[0] % 2}")
+    if nested is None:
+        return _put_list(m, op)
+    if op.numbers[1] % 2 and len(nested) > 1 and isinstance(nested[1], list):
+        nested[1].append(op.tag)
+    else:
+        nested.append(op.tag)
+    return _last, None
+
+
+def _batch(s: Any, op: Op) -> Answer:
+    with s.batch() as b:
+        if op.group[0] == "m":
+            first, second = op.numbers[0] % 2, op.numbers[1] % 3
+            b[f"n{first}"] = [op.tag]
+            b[f"n{1 - first}"] = [op.tag + "b"]
+            b[f"n{1 - first}"].append(op.tag + "c")
+            b[f"k{second}"] = op.tag
+        elif op.group[0] == "v":
+            b.append(op.tag)
+            b.extend([op.tag + "b", op.tag + "c"])
+            if op.numbers[0] % 2:
+                b.insert(len(s) // 2, op.tag + "d")
+        else:
+            b.push(op.tag)
+            b.push(op.tag + "b")
+    return _tail(len(b.results)), b.results
+
+
+def _batch_fails(m: Any, op: Op) -> Answer:
+    """Fails as a whole where i0 is a text by then."""
+    with m.batch() as b:
+        b[_key(op)] = op.tag
+        b["n0"] = [op.tag]
+        b.increment("i0", op.numbers[2])
+    return _tail(3), b.results
+
+
+def _append(v: Any, op: Op) -> Answer:
+    v.append(op.tag)
+    return _last, None
+
+
+def _extend(v: Any, op: Op) -> Answer:
+    v.extend([op.tag, op.tag + "b"])
+    return _last, None
+
+
+def _insert(v: Any, op: Op) -> Answer:
+    v.insert(op.numbers[0] % (len(v) + 1), op.tag)
+    return None
+
+
+def _set(v: Any, op: Op) -> Answer:
+    """The element that goes is the one that the caller saw there."""
+    if not v:
+        return _append(v, op)
+    index = op.numbers[0] % len(v)
+    seen = v[index]
+    v[index] = op.tag
+    return HIT, (index, seen)
+
+
+def _delete(v: Any, op: Op) -> Answer:
+    if not v:
+        return _append(v, op)
+    index = op.numbers[0] % len(v)
+    seen = v[index]
+    del v[index]
+    return HIT, (index, seen)
+
+
+def _pop_last(s: Any, op: Op) -> Answer:
+    return _last, s.pop()
+
+
+def _pop_first(v: Any, op: Op) -> Answer:
+    if len(v) < 2:
+        return _last, v.pop()
+    return _first_of_last, v.pop(0)
+
+
+def _push(s: Any, op: Op) -> Answer:
+    s.push(op.tag)
+    return _last, None
+
+
+ACTIONS: dict[str, Callable[[Any, Op], Answer]] = {
+    "put": _put, "put_text": _put_text, "increment": _increment, "discard": _discard, "pop": _pop,
+    "setdefault": _setdefault, "put_list": _put_list, "nested": _nested, "batch": _batch,
+    "batch_fails": _batch_fails, "append": _append, "extend": _extend, "insert": _insert, "set": _set,
+    "delete": _delete, "pop_last": _pop_last, "pop_first": _pop_first, "push": _push,
+}  # fmt: skip
+
+
+def _sync(process: Process, call: Call, op: Op) -> None:
+    structure = process.structure(op.group)
+    structure.sync()
+    process.world.oracle.note_acknowledged(call, structure.position)
+
+
+def _reopen(process: Process, call: Call, op: Op) -> None:
+    process.stop_watching(op.group)
+    old = process.structures.pop(op.group, None)
+    if old is not None:
+        old.close()
+    process.checked.pop(op.group, None)
+    process.world.oracle.note_acknowledged(call, process.structure(op.group).position)
+
+
+def _watch(process: Process, call: Call, op: Op) -> None:
+    """Follow the group for a while; sometimes the watch stays, and is gone on with later."""
+    structure, oracle, world = process.structure(op.group), process.world.oracle, process.world
+    wanted, timeout = 1 + op.numbers[0] % 6, 3.0
+    if op.group not in process.watches:
+        watch = structure.watch(timeout)
+        process.kept.append(watch)
+        process.watches[op.group] = (watch, structure.position, [])
+    watch, start, seen = process.watches[op.group]
+    calm, begun, left = world.healing or world.calm, world.now, wanted
+    for change in watch:
+        if not seen or seen[-1] != change.position:
+            seen.append(change.position)
+        left -= 1
+        if not left:
+            break
+    changes = oracle.changes_after(op.group, start)
+    if seen != changes[: len(seen)]:
+        oracle.fail("P4", f"{process.name}'s watch saw {seen}; the changes were {changes}")
+    if calm and left and len(changes) > len(seen):
+        since = max(begun, oracle.log(op.group).durable_at[changes[len(seen)]])
+        if world.now - since > timeout * 0.9:
+            oracle.fail("P8", f"{process.name}'s watch was never told of {changes[len(seen)]}")
+    if op.numbers[1] % 2:
+        process.stop_watching(op.group)
+
+
+def _groups(process: Process, call: Call, op: Op) -> None:
+    assert process.client is not None
+    for name, position in process.client.groups():
+        if position not in process.world.oracle.log(name).contents:
+            process.world.oracle.fail("P1", f"{name} is listed at {position}, which is not durable")
+
+
+PLAIN: dict[str, Callable[[Process, Call, Op], None]] = {
+    "sync": _sync, "reopen": _reopen, "watch": _watch, "groups": _groups,
+}  # fmt: skip
+
+
+class Pipeline:
+    """A client that does not wait for answers: each submission follows the one before."""
+
+    COUNT = 4
+
+    def __init__(self, process: Process, op: Op) -> None:
+        self.process = process
+        self.op = op
+        self.session: bytes | None = None
+        self.calls: dict[int, Call] = {}
+        self.open: dict[int, wire.Submit] = {}
+
+    def run(self) -> None:
+        world, around = self.process.world, self.process.around
+        world.note(f"{self.process.name}: pipeline {self.op.group} {self.op.tag}")
+        deadline = Deadline.after(world.timeout_s, around.monotonic)
+        healing = world.healing
+        try:
+            while not self.calls or self.open:
+                try:
+                    with Link(around, Address(URL), self.process.name, deadline) as link:
+                        self.converse(link, deadline)
+                except ConnectionLost:
+                    around.sleep(0.05)
+                    deadline.remaining()
+        except score.DeadlineExceeded as error:
+            self.process.check_patience(healing, f"pipeline: {error}")
+        except SessionLost:
+            assert self.session is not None
+            for call in self.calls.values():
+                if call.state == "running":
+                    call.state = "died"
+                    world.oracle.resolved(call, call.names[-1], "expired", None)
+                    call.state = "expired"
+        except score.ServerError:
+            if self.op.group not in world.disk.rotten:
+                raise
+        finally:
+            for call in self.calls.values():
+                if call.state == "running":
+                    call.state = "died"
+
+    def converse(self, link: Link, deadline: Deadline) -> None:
+        talk = link.conversation
+        talk.send(wire.OpenSession(self.session))
+        opened = link.ask(("session", 0), deadline)
+        assert isinstance(opened, wire.SessionOpened)
+        self.session = opened.session
+        channel = talk.next_number()
+        talk.send(wire.Join(channel, self.op.group, None))
+        joined = link.ask(("joined", channel), deadline, channel)
+        assert isinstance(joined, wire.Joined)
+        if not self.calls:
+            self.plan(channel, joined.head)
+        for message in self.open.values():
+            talk.send(message._replace(channel=channel))
+        for seq in list(self.open):
+            self.answered(seq, link.ask(("submit", seq), deadline, channel))
+
+    def plan(self, channel: int, head: int) -> None:
+        assert self.session is not None
+        oracle, op = self.process.world.oracle, self.op
+        seen = 0 if op.numbers[1] % 3 == 0 else head
+        for seq in range(1, self.COUNT + 1):
+            tag = f"{op.tag}p{seq}"
+            operation = [1, 0, 0, f"k{seq % 3}", tag] if op.group[0] == "m" else [16, 0, 0, tag]
+            payload = codec.encode([1, operation])
+            condition = wire.STRICT if seq == 1 else wire.INTENT
+            self.open[seq] = wire.Submit(channel, seq, 0, seen, condition, seq - 1, payload)
+            call = oracle.begin(self.process.name, f"pipeline {op.group} {tag}", op.group)
+            name: Name = (self.session, seq)
+            call.names.append(name)
+            self.process.world.known_names.add(name)
+            self.calls[seq] = call
+
+    def answered(self, seq: int, answer: object) -> None:
+        call, oracle = self.calls[seq], self.process.world.oracle
+        del self.open[seq]
+        if isinstance(answer, wire.Taken):
+            oracle.done(call, None, None, answer.position)
+        else:
+            assert isinstance(answer, wire.Refused)
+            oracle.nothing(call, f"refused {answer.reason}")

@@ -1,0 +1,455 @@
+"""One seeded run: the scheduler, the faults, and the clock that moves only when they say so.
+
+The run is a loop: list everything that could happen next, let the seed choose one, do it, check.  Which
+kinds of faults a seed has at all, how often they come and how eager each part is, is drawn first (swarm
+testing: a run with few kinds of faults reaches states that a run with all of them never does).
+
+When all programs have done their part, or enough has happened, faults stop (*healing*): disks have
+room, dead connections are noticed, the server is up; then everybody must come to the end, and agree.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from score_server.wire.limits import Limits
+
+from .disk import Disk
+from .network import Connection
+from .oracle import Oracle, Violation
+from .server import SimServer
+from .workload import Process, make_plans
+
+FAULTS = (
+    "cut", "half-open", "stall", "server-crash", "server-stop", "client-crash", "fsync", "full", "rot",
+    "clock",
+)  # fmt: skip
+EVENTS_FAULTY_MAX = 4_000
+EVENTS_HEALING_MAX = 12_000
+RETENTION_S = 3600
+STEPS_PATIENT = 5_000  # no call of a few clients takes that many
+EPOCH_MS = 1_700_000_000_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a replay may leave out: kinds of faults, and operations as (client, index)."""
+
+    without: frozenset[str] = frozenset()
+    dropped: frozenset[tuple[int, int]] = frozenset()
+
+
+class World:
+    """Everything in one run."""
+
+    def __init__(self, seed: int, options: Options, *, verbose: bool = False) -> None:
+        self.seed = seed
+        self.verbose = verbose
+        self.trace: list[str] = []
+        swarm = random.Random(f"{seed}/swarm")
+        self.choose = random.Random(f"{seed}/choose")
+        self._ids = random.Random(f"{seed}/ids")
+        count = swarm.choice((0, 1, 1, 2, 2, 3, 4, len(FAULTS)))
+        drawn = swarm.sample(FAULTS, count)
+        self.faults = frozenset(drawn) - options.without
+        self.fault_rate = swarm.choice((0.003, 0.01, 0.03))
+        self.timeout_s = swarm.choice((1.0, 3.0, 10.0))
+        self.step_s = swarm.choice((0.0005, 0.002, 0.02))
+        # Nothing fails, and there is time: then nothing may time out.
+        self.calm = not self.faults and self.timeout_s / self.step_s >= STEPS_PATIENT
+        # How eager each part is, against the others.
+        self.eagerness = {
+            part: swarm.choice((0.1, 1.0, 1.0, 5.0))
+            for part in ("to server", "to client", "server", "disk", "client")
+        }
+        self.split = swarm.choice((0.0, 0.2, 0.9))
+        self.limits = Limits(retention_s=RETENTION_S)
+        self.now = 0.0
+        self.clock_offset_ms = 0
+        self.healing = False
+        self.server: SimServer | None = None
+        self.server_back_at = 0.0
+        self.disk = Disk()
+        self.oracle = Oracle()
+        self.oracle.retention_ms = RETENTION_S * 1000
+        self.connections: dict[int, Connection] = {}
+        self._last_connection = 0
+        self.known_names: set[tuple[bytes, int]] = set()
+        self.waiting_to_begin: dict[int, float] = {}
+        plans = make_plans(seed)
+        self.plan_size = {client: len(plan) for client, plan in enumerate(plans)}
+        self._groups = sorted({op.group for plan in plans for op in plan})
+        self.processes = [
+            Process(
+                self,
+                client,
+                [None if (client, i) in options.dropped else op for i, op in enumerate(plan)],
+            )
+            for client, plan in enumerate(plans)
+        ]
+
+    # ------------------------------------------------------------ for the parts
+
+    def note(self, text: str) -> None:
+        line = f"{self.now:9.4f} {text}"
+        self.trace.append(line)
+        if self.verbose:
+            print(line)
+
+    def clock_ms(self) -> int:
+        """The server's clock; never decreasing while it runs, as the shell's."""
+        now = EPOCH_MS + int(self.now * 1000) + self.clock_offset_ms
+        self.oracle.clock_ms = max(self.oracle.clock_ms, now)
+        return self.oracle.clock_ms
+
+    def new_id(self) -> bytes:
+        return self._ids.randbytes(16)
+
+    def groups(self) -> list[str]:
+        """The groups that are whole."""
+        return [group for group in self._groups if group not in self.disk.rotten]
+
+    def all_at_barrier(self) -> bool:
+        return all(process.is_at_barrier for process in self.processes)
+
+    def connect(self, process: Process) -> Connection | None:
+        """A new connection, or None if nobody listens."""
+        if self.server is None or self.server.stopping:
+            return None
+        self._last_connection += 1
+        connection = Connection(self._last_connection, process.name)
+        self.connections[connection.number] = connection
+        self.server.connected(connection)
+        return connection
+
+    def dies_while_sending(self, process: Process) -> bool:
+        if process.doomed_sends:
+            process.doomed_sends -= 1
+            return process.doomed_sends == 0
+        return False
+
+    # ------------------------------------------------------------ the loop
+
+    def run(self) -> None:
+        """To the end.  Raises Violation."""
+        self.start_server()
+        events = 0
+        while self.waiting_to_begin or not all(p.task.done for p in self.processes):
+            events += 1
+            if not self.healing and (events > EVENTS_FAULTY_MAX or self._all_wait_for_healing()):
+                self.heal()
+                events = 0
+            if self.healing and events > EVENTS_HEALING_MAX:
+                waits = {p.name: p.task.waits_for for p in self.processes if not p.task.done}
+                self.oracle.fail("P8", f"no end in sight; these wait: {waits}")
+            self.step()
+        self.last_checks()
+
+    def step(self) -> None:
+        """One event."""
+        self.now += self.choose.random() * self.step_s
+        self.oracle.now = self.now
+        if not self.healing and self.faults and self.choose.random() < self.fault_rate:
+            self.fault()
+            return
+        events = self.possible_events()
+        if not events:
+            self.now = max(self.now, self.next_moment())
+            return
+        weights = [self.eagerness[part] for part, _ in events]
+        _, event = self.choose.choices(events, weights)[0]
+        event()
+
+    def possible_events(self) -> list[tuple[str, Callable[[], None]]]:
+        """What could happen next, in an order that depends on nothing but the run."""
+        found: list[tuple[str, Callable[[], None]]] = []
+        server, now = self.server, self.now
+        for connection in self.connections.values():
+            if connection.heals_at is not None and now >= connection.heals_at:
+                connection.heal()
+            if connection.to_client.has_news(now) and connection.client_end is None:
+                found.append(("to client", lambda c=connection: self.to_client(c)))  # type: ignore[misc]
+            if (
+                server is not None
+                and connection.to_server.has_news(now)
+                and server.reads_from(connection)
+            ):
+                found.append(("to server", lambda c=connection: self.to_server(c)))  # type: ignore[misc]
+        if server is not None:
+            found += [("server", lambda n=n: self.flush(n)) for n in server.woken]  # type: ignore[misc]
+            if server.commit is not None or server.reads:
+                found.append(("disk", self.disk_works))
+            if self.clock_ms() >= server.core.next_deadline_ms():
+                found.append(("server", server.tick))
+            if server.stopped:
+                found.append(("server", self.server_has_stopped))
+        elif now >= self.server_back_at:
+            found.append(("server", self.start_server))
+        for process in self.processes:
+            task = process.task
+            if process.number in self.waiting_to_begin:
+                if now >= self.waiting_to_begin[process.number]:
+                    found.append(("client", lambda p=process: self.begin_again(p)))  # type: ignore[misc]
+            elif not task.done and (task.ready() or (task.until is not None and now >= task.until)):
+                found.append(("client", lambda p=process: self.resume(p)))  # type: ignore[misc]
+        return found
+
+    def next_moment(self) -> float:
+        """When something is due, as nothing can happen before."""
+        moments: list[float] = []
+        for connection in self.connections.values():
+            pipes = (connection.to_client, connection.to_server)
+            moments += [pipe.stalled_until for pipe in pipes]
+            moments += [connection.heals_at or 0.0]
+        for process in self.processes:
+            if process.number in self.waiting_to_begin:
+                moments.append(self.waiting_to_begin[process.number])
+            elif not process.task.done and process.task.until is not None:
+                moments.append(process.task.until)
+        if self.server is None:
+            moments.append(self.server_back_at)
+        later = [moment for moment in moments if moment > self.now]
+        if not later:
+            if self.healing:
+                waits = {p.name: p.task.waits_for for p in self.processes if not p.task.done}
+                self.oracle.fail("P8", f"nothing can happen any more; these wait: {waits}")
+            return self.now + 1.0
+        return min(later)
+
+    # ------------------------------------------------------------ events
+
+    def resume(self, process: Process) -> None:
+        process.task.resume()
+        process.check_views()
+        if process.task.error is not None:
+            error = process.task.error
+            if isinstance(error, Violation):
+                raise error
+            text = f"{process.name} raised {type(error).__name__}: {error}"
+            raise Violation("protocol", text) from error
+        if process.task.killed:
+            self.client_died(process)
+
+    def to_client(self, connection: Connection) -> None:
+        connection.arrive(self.piece(len(connection.to_client.data)))
+
+    def to_server(self, connection: Connection) -> None:
+        assert self.server is not None
+        pipe = connection.to_server
+        size = self.piece(len(pipe.data))
+        data = bytes(pipe.data[:size])
+        del pipe.data[:size]
+        self.server.receive(connection, data)
+        if not data:
+            self.forget_if_over(connection)
+
+    def piece(self, size: int) -> int:
+        """How many of *size* bytes arrive together."""
+        if size and self.choose.random() < self.split:
+            return self.choose.randrange(1, size + 1)
+        return size
+
+    def flush(self, number: int) -> None:
+        assert self.server is not None
+        self.server.flush(number)
+
+    def disk_works(self) -> None:
+        assert self.server is not None
+        what = self.server.work()
+        self.note(f"disk: {what}")
+
+    def start_server(self) -> None:
+        self.note("the server starts")
+        self.server = SimServer(self)
+
+    def server_has_stopped(self) -> None:
+        assert self.server is not None
+        self.note("the server has stopped")
+        self.server.store.close()
+        self.server_is_gone()
+
+    def crash_server(self) -> None:
+        self.note("the server crashes")
+        self.disk.crash(self.choose)
+        self.disk.fails_to_sync = False
+        self.server_is_gone()
+
+    def server_is_gone(self) -> None:
+        self.server = None
+        self.server_back_at = self.now + self.choose.random() * self.choose.choice((0.01, 1.0))
+        for connection in self.connections.values():
+            connection.server_closed = True
+            connection.to_server.cut(0)
+            if not connection.to_client.swallows:
+                connection.cut(self.choose)
+        for number in list(self.connections):
+            self.forget_if_over(self.connections[number])
+
+    def forget_if_over(self, connection: Connection) -> None:
+        if connection.over:
+            del self.connections[connection.number]
+
+    def client_died(self, process: Process) -> None:
+        self.note(f"{process.name} is killed")
+        process.died()
+        self.waiting_to_begin[process.number] = self.now + self.choose.random()
+
+    def begin_again(self, process: Process) -> None:
+        del self.waiting_to_begin[process.number]
+        process.begin_life()
+
+    # ------------------------------------------------------------ faults
+
+    def fault(self) -> None:
+        """One of the faults that this seed has."""
+        kind = self.choose.choice(sorted(self.faults))
+        self.note(f"fault: {kind}")
+        _FAULTS[kind](self)
+
+    def _some_connection(self) -> Connection | None:
+        live = [c for c in self.connections.values() if not c.client_closed]
+        return self.choose.choice(live) if live else None
+
+    def _cut(self) -> None:
+        connection = self._some_connection()
+        if connection is not None:
+            connection.cut(self.choose)
+
+    def _half_open(self) -> None:
+        connection = self._some_connection()
+        if connection is not None:
+            connection.half_open(self.choose, self.now + self.choose.random() * 20)
+
+    def _stall(self) -> None:
+        connection = self._some_connection()
+        if connection is not None:
+            pipe = self.choose.choice((connection.to_server, connection.to_client))
+            pipe.stalled_until = self.now + self.choose.random() * self.choose.choice((0.1, 5.0))
+
+    def _crash_server(self) -> None:
+        if self.server is not None:
+            self.crash_server()
+
+    def _stop_server(self) -> None:
+        if self.server is not None and not self.server.stopping:
+            self.server.stop()
+
+    def _crash_client(self) -> None:
+        live = [p for p in self.processes if not p.task.done]
+        if not live:
+            return
+        process = self.choose.choice(live)
+        if self.choose.random() < 0.5:
+            process.doomed_sends = self.choose.randrange(1, 4)
+        else:
+            process.task.kill()
+            self.client_died(process)
+
+    def _fail_fsync(self) -> None:
+        self.disk.fails_to_sync = True
+
+    def _fill(self) -> None:
+        self.disk.full = not self.disk.full
+
+    def _rot(self) -> None:
+        group = self.disk.rot(self.choose)
+        self.note(f"{group} rots")
+
+    def _jump(self) -> None:
+        hours = self.choose.choice((-3, -0.5, 0.4, 0.9, 1.5))
+        self.clock_offset_ms += int(hours * 3_600_000)
+
+    # ------------------------------------------------------------ the end
+
+    def _all_wait_for_healing(self) -> bool:
+        return all(
+            process.task.done or process.task.waits_for == "the end of the faults"
+            for process in self.processes
+        )
+
+    def heal(self) -> None:
+        """Faults are over."""
+        self.note("faults stop")
+        self.healing = True
+        self.disk.full = self.disk.fails_to_sync = False
+        self.step_s = min(self.step_s, self.timeout_s / STEPS_PATIENT)
+        if self.server is not None and self.server.stopping:
+            self.crash_server()
+        if self.server is None:
+            self.start_server()
+        for connection in self.connections.values():
+            connection.heal()
+            connection.to_client.stalled_until = connection.to_server.stalled_until = 0.0
+        for process in self.processes:
+            process.doomed_sends = 0
+            if process.number in self.waiting_to_begin:
+                self.waiting_to_begin[process.number] = self.now
+
+    def last_checks(self) -> None:
+        oracle = self.oracle
+        oracle.last_word()
+        for process in self.processes:
+            for group in self.groups():
+                structure, log = process.structures[group], oracle.log(group)
+                if structure.position != log.head:
+                    oracle.fail(
+                        "P8", f"{process.name}'s {group} is at {structure.position}, not {log.head}"
+                    )
+        for call in oracle.calls:
+            if call.state in ("unknown", "died") and call.names:
+                name = call.names[-1]
+                if name not in oracle.where and name not in oracle.noes:
+                    if name[0] in oracle.last_used_ms and "clock" not in self.faults:
+                        oracle.fail("P7", f"{oracle.tell(call)} was never resolved")
+
+    def end(self) -> None:
+        """Unwind what still runs."""
+        for process in self.processes:
+            if not process.task.done:
+                process.task.kill()
+
+
+_FAULTS: dict[str, Callable[[World], None]] = {
+    "cut": World._cut,
+    "half-open": World._half_open,
+    "stall": World._stall,
+    "server-crash": World._crash_server,
+    "server-stop": World._stop_server,
+    "client-crash": World._crash_client,
+    "fsync": World._fail_fsync,
+    "full": World._fill,
+    "rot": World._rot,
+    "clock": World._jump,
+}
+
+
+def run(seed: int, options: Options = Options(), *, verbose: bool = False) -> World:
+    """Run *seed* to its end; the world as it was then.
+
+    Raises:
+        Violation: a promise was broken; ``world`` is the run, ``trace`` what happened.
+    """
+    logger = logging.getLogger("score")
+    was_disabled, logger.disabled = logger.disabled, True
+    was_collecting = gc.isenabled()
+    gc.disable()
+    world = World(seed, options, verbose=verbose)
+    try:
+        world.run()
+    except Violation as violation:
+        violation.world = world
+        raise
+    except Exception as error:
+        violation = Violation("protocol", f"the server raised {type(error).__name__}: {error}")
+        violation.world = world
+        raise violation from error
+    finally:
+        world.end()
+        logger.disabled = was_disabled
+        if was_collecting:
+            gc.enable()
+    return world
