@@ -810,6 +810,53 @@ def test_stopping_lets_who_is_closing_close(book: Playbook) -> None:
     fatal(book, 1, MALFORMED)
 
 
+def test_a_stand_that_is_looked_up_when_the_server_stops_is_not_answered_behind_the_goodbye(
+    forgetful: Playbook,
+) -> None:
+    book = forgetful
+    book.author(1)
+    book.fill(1, 3)
+    book.connect(2)
+    book.say(2, Join(1, "g", resume(book, 1)))
+    book.handle(Stopping())
+    book.settle_all()
+    (goodbye,) = book.out(2)
+    assert isinstance(goodbye, Error)
+    assert goodbye.code == SHUTTING_DOWN
+
+
+def test_who_is_fenced_while_its_stand_is_looked_up_is_told_nothing_more(
+    forgetful: Playbook,
+) -> None:
+    book = forgetful
+    book.author(1)
+    book.fill(1, 3)
+    session = book.open(3)
+    book.connect(2)
+    book.say(2, Join(1, "g", resume(book, 1)), OpenSession(session))
+    book.say(3, Join(1, "g", resume(book, 1)))
+    book.settle_all()
+    assert [type(message) for message in book.out(2)] == [Joined, SessionOpened]
+    (fenced,) = book.out(3)
+    assert isinstance(fenced, Error)
+    assert fenced.code == SESSION_FENCED
+
+
+def test_the_goodbye_comes_behind_a_reply_that_waits_for_the_log(forgetful: Playbook) -> None:
+    book = forgetful
+    book.author(1)
+    book.fill(1, 3)
+    book.connect(2)
+    book.join(2)
+    book.say(2, Sync(1, 7))
+    assert book.out(2) == []
+    book.handle(Stopping())
+    book.settle_all()
+    told = book.told(2)
+    assert told[-2] == Synced(7, 3)
+    assert isinstance(told[-1], Error)
+
+
 def test_the_commit_is_started_before_anybody_is_woken(book: Playbook) -> None:
     book.author(1)
     book.say(1, submit(1))
