@@ -219,6 +219,33 @@ class Client:
         if replica.failure is not None:
             raise replica.failure
 
+    def take_turn(self, replica: Replica) -> None:
+        """Wait in line until *replica*'s group waits for this client; it is then up to date.
+
+        The turn ends with the next submission of *replica*, with ``end_turn``, or with its lease.
+        """
+
+        def step(link: Link, deadline: Deadline) -> None:
+            channel = join(link, replica, deadline)
+            number = link.conversation.next_number()
+            link.conversation.send(wire.AskTurn(channel, number))
+            link.ask(("request", number), deadline, channel)
+
+        self._perform(step)
+        if replica.failure is not None:
+            raise replica.failure
+
+    def end_turn(self, replica: Replica) -> None:
+        """Give a turn back without a submission.  A courtesy: its lease would end it as well."""
+
+        def step(link: Link, deadline: Deadline) -> None:
+            channel = link.conversation.channel_of(replica)
+            if channel is not None:
+                link.conversation.send(wire.EndTurn(channel))
+                link.flush(deadline)
+
+        self._perform(step)
+
     def submit(self, replica: Replica, payload: bytes, condition: int) -> Applied | wire.Refused:
         """Bring a change into the order, exactly once; what applying it gave, or the refusal.
 

@@ -38,6 +38,7 @@ from score_server.wire.messages import (
     SessionOpened,
     Synced,
     Taken,
+    TurnGranted,
     Welcome,
 )
 
@@ -185,7 +186,7 @@ class Conversation:
                         replica.receive(encoded)
             case Taken() | Refused():
                 self._answers["submit", message.seq] = message
-            case Synced() | Outcome() | GroupPage():
+            case Synced() | Outcome() | GroupPage() | TurnGranted():
                 self._answers["request", message.request] = message
             case Pong():
                 self._answers["ping", message.token] = message

@@ -4,7 +4,8 @@ What is promised: what the function returned, or raised, was decided on a state 
 that was acknowledged before the call; and its changes, if it made any, took effect on that very state.
 
 - A change is judged by the server: it is taken only if the view held everything.  The refusal comes
-  behind what caused it, so the next attempt begins on the latest state without asking for it.
+  behind what caused it.  The next attempts wait for a turn (``score_server.core.turns``): in line, up to
+  date, and with nobody else's change in between for as long as its lease, so nobody starves.
 - A function that changed nothing, or raised, asks for nothing to be judged, and may have looked at
   an old view: a worker that finds "nothing to do" there would find that for ever.  So the view is
   brought up to date, once in a call, and the function runs again if that moved it.
@@ -41,7 +42,7 @@ def run_transaction(
         while True:
             transaction = begin()
             try:
-                done, result = _attempt(view, transaction, function, current)
+                done, result = _attempt(view, transaction, function, current, attempts > 0)
             except DeadlineExceeded as error:
                 if attempts:
                     error.add_note(f"run_transaction was overtaken by others {attempts} times")
@@ -52,27 +53,38 @@ def run_transaction(
                 return cast("R", result)
             attempts += 1
             current = True
+            view.take_turn()
 
 
 def _attempt(
-    view: View, transaction: Transaction[Any], function: Callable[[Any], R], current: bool
+    view: View,
+    transaction: Transaction[Any],
+    function: Callable[[Any], R],
+    current: bool,
+    in_turn: bool,
 ) -> tuple[bool, R | None]:
     """(True, what *function* returned), or (False, None) when it has to run again."""
+    submitted = False
     overlay = transaction.begin()
     try:
         result = function(overlay)
+        if transaction.changes:
+            submitted = True
+            transaction.commit()
+            return True, result
+    except ConflictError:
+        if submitted:
+            return False, None
+        raise
     except ScoreError:
         raise  # about another call in there, which looking again does not answer
     except Exception:
         transaction.abandon()
-        if current or not view.catch_up():
+        if submitted or current or not view.catch_up():
             raise
         return False, None
-    if not transaction.changes:
+    finally:
         transaction.abandon()
-        return current or not view.catch_up(), result
-    try:
-        transaction.commit()
-    except ConflictError:
-        return False, None
-    return True, result
+        if in_turn and not submitted:
+            view.end_turn()
+    return current or not view.catch_up(), result

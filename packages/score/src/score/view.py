@@ -94,7 +94,13 @@ class View:
         return answer if declared is update else _without_first(answer)
 
     def _submit_strict(self, payload: bytes, strict: Strict) -> Applied | wire.Refused:
+        refusals = 0
         while True:
+            if refusals > 1:  # twice is bad luck; from then on others are too many
+                self.client.take_turn(self.replica)
+                if self.replica.conflicts_with(strict):
+                    self.client.end_turn(self.replica)
+                    raise self._conflict("this place or one before it")
             answer = self.client.submit(self.replica, payload, wire.STRICT)
             if not isinstance(answer, wire.Refused) or answer.reason != wire.NOT_HEAD:
                 return answer
@@ -103,6 +109,7 @@ class View:
             if self.replica.conflicts_with(strict):
                 whole = strict.node_id is None
                 raise self._conflict("the structure" if whole else "this place or one before it")
+            refusals += 1
 
     def _conflict(self, what: str) -> ConflictError:
         return ConflictError(
@@ -115,6 +122,14 @@ class View:
         position = self.replica.position
         self.client.sync(self.replica)
         return self.replica.position != position
+
+    def take_turn(self) -> None:
+        """Wait in line until the group waits for this view, which is then up to date."""
+        self.client.take_turn(self.replica)
+
+    def end_turn(self) -> None:
+        """Give a turn back that was not used."""
+        self.client.end_turn(self.replica)
 
     def confirm(self) -> None:
         """The end of a transaction that only read: was that the latest?
