@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from score_server.core.turns import Asked, Turns
+from score_server.core.turns import Asked, Turns, TurnTable
 
 LEASE = 500
 
@@ -98,3 +98,40 @@ def test_a_channel_waits_for_one_turn_at_a_time() -> None:
     assert turns.ask(Asked(1, 2, 9))
     assert turns.grant(0, LEASE) == Asked(1, 1, 7)
     assert turns.ask(Asked(1, 1, 10))  # the holder may already ask for its next one
+
+
+def test_the_table_keeps_only_groups_in_which_somebody_waits() -> None:
+    table: TurnTable[str, str] = TurnTable()
+    assert table.deadline_ms() is None
+    assert table.grant("g", 0, LEASE) is None
+    assert table.next_parked("g") is None
+    assert not table.park("g", 1, 1, "x")
+    table.end("g", 1, 1)
+    table.leave("g", 1, 1)
+    assert table.ask("g", Asked(1, 1, 7))
+    assert not table.ask("g", Asked(1, 1, 8))
+    assert table.grant("g", 100, LEASE) == Asked(1, 1, 7)
+    assert table.deadline_ms() == 600
+    assert table.park("g", 2, 1, "parked")
+    assert not table.park("g", 1, 1, "the holder's")
+    assert table.next_parked("g") is None
+    table.end("g", 1, 1)
+    assert table.next_parked("g") == (2, "parked")
+    assert table.grant("g", 100, LEASE) is None
+    assert table.forget_connection(1) == []
+
+
+def test_the_table_says_which_groups_to_advance() -> None:
+    table: TurnTable[str, str] = TurnTable()
+    for group in "gh":
+        table.ask(group, Asked(1, 1, 7))
+        table.grant(group, 0, LEASE)
+    table.ask("h", Asked(2, 1, 8))
+    assert table.expire(LEASE - 1) == []
+    assert table.forget_connection(3) == ["g", "h"]
+    table.leave("h", 1, 1)
+    assert table.grant("h", 10, LEASE) == Asked(2, 1, 8)
+    assert table.expire(LEASE) == ["g"]
+    assert table.grant("g", LEASE, LEASE) is None
+    table.clear()
+    assert table.deadline_ms() is None

@@ -83,7 +83,7 @@ from .group import Group
 from .peer import ANSWERS_MAX, HELD_BYTES_MAX, Peer
 from .sequencer import Answer, Sequencer, Violation
 from .session import Session
-from .turns import Asked, Turns
+from .turns import Asked, TurnTable
 
 GROUPS_PER_PAGE = 128
 # Submissions waiting for one commit, in bytes: beyond it, who waits already is not read from.
@@ -114,7 +114,7 @@ class Core:
         self._sessions = {session.id: session for session in sessions}
         self._sequencer = Sequencer(self._sessions, limits)
         self._feed = Feed()
-        self._turns: dict[Group, Turns[Submit]] = {}  # groups for which somebody waits or has one
+        self._turns: TurnTable[Group, Submit] = TurnTable()
         self._peers: dict[int, Peer] = {}
         self._greeting: dict[int, Peer] = {}  # connected, no Hello yet; the oldest first
         self._lookups: dict[tuple[str, int], list[tuple[Peer, Join]]] = {}
@@ -191,9 +191,7 @@ class Core:
         """When ``Ticked`` is due at the latest; now, if ``take_effects`` was left undone."""
         if self._feed.reads:
             return self._now_ms
-        deadline = self._sweep_ms
-        for turns in self._turns.values():
-            deadline = min(deadline, turns.until_ms)
+        deadline = min(self._sweep_ms, self._turns.deadline_ms() or self._sweep_ms)
         for peer in self._greeting.values():
             return min(deadline, peer.since_ms + self._limits.hello_timeout_s * 1000)
         return deadline
@@ -319,13 +317,11 @@ class Core:
         peer.held += 1
         peer.held_bytes += len(message.payload)
         cursor = peer.cursors.get(message.channel)
-        turns = self._turns.get(cursor.group) if cursor else None
-        if turns is not None and turns.holds_up(peer.number, message.channel):
-            turns.parked.append((peer.number, message))
-            return
-        self._judge(peer, message)
-        if turns is not None and cursor is not None:
-            turns.end(peer.number, message.channel)
+        if cursor is None:
+            self._judge(peer, message)
+        elif not self._turns.park(cursor.group, peer.number, message.channel, message):
+            self._judge(peer, message)
+            self._turns.end(cursor.group, peer.number, message.channel)
             self._advance_turns(cursor.group)
 
     def _judge(self, peer: Peer, message: Submit) -> None:
@@ -346,8 +342,7 @@ class Core:
         cursor = peer.cursors.get(message.channel)
         if cursor is None:
             return  # its Error says all
-        turns = self._turns.setdefault(cursor.group, Turns())
-        if not turns.ask(Asked(peer.number, message.channel, message.request)):
+        if not self._turns.ask(cursor.group, Asked(peer.number, message.channel, message.request)):
             raise Violation(OUT_OF_ORDER, "a channel waits for one turn at a time")
         self._advance_turns(cursor.group)
 
@@ -357,38 +352,27 @@ class Core:
             self._leave_turns(cursor)
 
     def _leave_turns(self, cursor: Cursor) -> None:
-        turns = self._turns.get(cursor.group)
-        if turns is not None:
-            turns.forget_channel(cursor.peer.number, cursor.channel)
-            self._advance_turns(cursor.group)
+        self._turns.leave(cursor.group, cursor.peer.number, cursor.channel)
+        self._advance_turns(cursor.group)
+
+    def _forget_turns(self, peer: Peer) -> None:
+        """*peer* is ending: it waits for no turn, and what it has parked is never judged."""
+        for group in self._turns.forget_connection(peer.number):
+            self._advance_turns(group)
 
     def _advance_turns(self, group: Group) -> None:
         """Judge what was parked as soon as no turn lasts, then begin the next one."""
-        turns = self._turns.get(group)
-        if turns is None:
-            return
-        while turns.holder is None and turns.parked:
-            number, message = turns.parked.popleft()
+        while (parked := self._turns.next_parked(group)) is not None:
+            number, message = parked
             peer = self._peers[number]
             try:
                 self._judge(peer, message)
             except Violation as violation:
                 self._fail(peer, violation.code, violation.text)
-        asked = turns.grant(self._now_ms, self._limits.turn_lease_ms)
+        asked = self._turns.grant(group, self._now_ms, self._limits.turn_lease_ms)
         if asked is not None:
             self._peers[asked.connection].held += 1
             self._sequencer.grant_turn(asked, group)
-        if turns.idle:
-            self._turns.pop(group, None)
-
-    def _forget_turns(self, peer: Peer) -> None:
-        """*peer* is ending: it waits for no turn, and what it has parked is never judged."""
-        if self._turns:
-            groups = list(self._turns)
-            for group in groups:
-                self._turns[group].forget_connection(peer.number)
-            for group in groups:
-                self._advance_turns(group)
 
     def _sync(self, peer: Peer, message: Sync) -> None:
         cursor = peer.cursors.get(message.channel)
@@ -598,9 +582,8 @@ class Core:
             if self._now_ms < peer.since_ms + self._limits.hello_timeout_s * 1000:
                 break
             self._fail(peer, TIMED_OUT, f"no Hello in {self._limits.hello_timeout_s} seconds")
-        for group, turns in list(self._turns.items()):
-            if turns.expire(self._now_ms):
-                self._advance_turns(group)
+        for group in self._turns.expire(self._now_ms):
+            self._advance_turns(group)
         if self._now_ms >= self._sweep_ms:
             self._sweep()
 

@@ -18,8 +18,10 @@ one key (the server does not look into changes).
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
 from typing import Generic, NamedTuple, TypeVar
 
+G = TypeVar("G", bound=Hashable)
 P = TypeVar("P")
 
 
@@ -97,3 +99,73 @@ class Turns(Generic[P]):
         self.parked = deque(entry for entry in self.parked if entry[0] != connection)
         if self.holder is not None and self.holder[0] == connection:
             self.holder = None
+
+
+class TurnTable(Generic[G, P]):
+    """The turns of all groups; only groups in which somebody waits or has one take memory.
+
+    After whatever ends a turn or takes somebody out of the line, the caller *advances* the group:
+    it judges what ``next_parked`` gives until that is None, then calls ``grant``.
+    """
+
+    __slots__ = ("_turns",)
+
+    def __init__(self) -> None:
+        self._turns: dict[G, Turns[P]] = {}
+
+    def ask(self, group: G, asked: Asked) -> bool:
+        """See ``Turns.ask``."""
+        return self._turns.setdefault(group, Turns()).ask(asked)
+
+    def park(self, group: G, connection: int, channel: int, submitted: P) -> bool:
+        """Park what was submitted if it has to wait; whether it has."""
+        turns = self._turns.get(group)
+        if turns is None or not turns.holds_up(connection, channel):
+            return False
+        turns.parked.append((connection, submitted))
+        return True
+
+    def end(self, group: G, connection: int, channel: int) -> None:
+        """A turn of that channel ends, if it has one."""
+        if group in self._turns:
+            self._turns[group].end(connection, channel)
+
+    def leave(self, group: G, connection: int, channel: int) -> None:
+        """That channel has no turn any more, and waits for none."""
+        if group in self._turns:
+            self._turns[group].forget_channel(connection, channel)
+
+    def forget_connection(self, connection: int) -> list[G]:
+        """See ``Turns.forget_connection``; the groups to advance."""
+        for turns in self._turns.values():
+            turns.forget_connection(connection)
+        return list(self._turns)
+
+    def expire(self, now_ms: int) -> list[G]:
+        """End the turns whose lease is over; the groups to advance."""
+        return [group for group, turns in self._turns.items() if turns.expire(now_ms)]
+
+    def deadline_ms(self) -> int | None:
+        """When the next lease is over."""
+        return min((turns.until_ms for turns in self._turns.values()), default=None)
+
+    def next_parked(self, group: G) -> tuple[int, P] | None:
+        """The next (connection, submission) to be judged, unless a turn lasts."""
+        turns = self._turns.get(group)
+        if turns is None or turns.holder is not None or not turns.parked:
+            return None
+        return turns.parked.popleft()
+
+    def grant(self, group: G, now_ms: int, lease_ms: int) -> Asked | None:
+        """Begin the next turn if that is possible, and forget a group in which nobody waits."""
+        turns = self._turns.get(group)
+        if turns is None:
+            return None
+        asked = turns.grant(now_ms, lease_ms)
+        if turns.idle:
+            del self._turns[group]
+        return asked
+
+    def clear(self) -> None:
+        """Forget everything; what was parked has not happened."""
+        self._turns.clear()
