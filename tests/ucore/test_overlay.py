@@ -271,6 +271,12 @@ def test_type_parameters_are_checked_as_in_the_structure() -> None:
             with pytest.raises(WrongTypeError):
                 wrong()
         assert t == {"a": [1], "b": [2]}
+    either = UMap[str, list[int] | None](a=None)
+    with either.transaction() as t2:
+        t2["a"] = made = [1]
+        assert t2["a"] == made
+        with pytest.raises(WrongTypeError):
+            t2["a"].append("x")  # type: ignore[union-attr, arg-type]
 
 
 def test_copies_are_builtins_all_the_way_down() -> None:

@@ -33,6 +33,7 @@ from .errors import (
     GroupReplacedError,
     InvalidNameError,
     OutcomeUnknown,
+    ScoreError,
     ServerError,
     SessionExpiredError,
 )
@@ -236,7 +237,8 @@ class Client:
             raise replica.failure
 
     def end_turn(self, replica: Replica) -> None:
-        """Give a turn back without a submission.  A courtesy: its lease would end it as well."""
+        """Give a turn back without a submission.  A courtesy, and so without errors: its lease would
+        end it as well, and what went wrong before is what the caller has to hear of."""
 
         def step(link: Link, deadline: Deadline) -> None:
             channel = link.conversation.channel_of(replica)
@@ -244,7 +246,8 @@ class Client:
                 link.conversation.send(wire.EndTurn(channel))
                 link.flush(deadline)
 
-        self._perform(step)
+        with suppress(ScoreError):
+            self._perform(step)
 
     def submit(self, replica: Replica, payload: bytes, condition: int) -> Applied | wire.Refused:
         """Bring a change into the order, exactly once; what applying it gave, or the refusal.

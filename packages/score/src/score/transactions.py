@@ -38,11 +38,14 @@ def run_transaction(
     """
     attempts = 0
     current = False  # whether the view was brought up to date since the call began
+    refused = False  # whether the last attempt made changes in vain
     with view.client.as_one_call():
         while True:
             transaction = begin()
             try:
-                done, result = _attempt(view, transaction, function, current, attempts > 0)
+                if refused:
+                    view.take_turn()
+                done, result = _attempt(view, transaction, function, current, refused)
             except DeadlineExceeded as error:
                 if attempts:
                     error.add_note(f"run_transaction was overtaken by others {attempts} times")
@@ -53,7 +56,7 @@ def run_transaction(
                 return cast("R", result)
             attempts += 1
             current = True
-            view.take_turn()
+            refused = transaction.changes > 0
 
 
 def _attempt(

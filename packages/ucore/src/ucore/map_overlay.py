@@ -49,7 +49,7 @@ class MapOverlay(Overlay, MutableMapping[K, V]):
     """A transaction's map.  It reads, and raises, as the dict does that the map would be."""
 
     # What the map shows: *base* without *gone* and with *put* instead of the values there, and
-    # behind it *new*.  A key is in *put* only if it is in *base* and not in *gone*.
+    # behind it *new*.  A key of *put* is in *base*, and counts only while it is not in *gone*.
     __slots__ = ("_base", "_gone", "_new", "_put", "_turn")
     _name_ = "map"
     __hash__ = None  # type: ignore[assignment]
@@ -95,7 +95,6 @@ class MapOverlay(Overlay, MutableMapping[K, V]):
             del self._new[key]
         else:
             self._gone[key] = None
-            self._put.pop(key, None)
 
     def _keys(self) -> Iterator[Any]:
         gone = self._gone
