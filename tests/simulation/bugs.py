@@ -19,6 +19,7 @@ from score import client, replica, session, view
 from score_server.core import core, group, peer, sequencer
 from score_server.core import feed as feeding
 from score_server.core import session as sessions
+from score_server.shell import server
 from score_server.stores import memory
 from ucore import change, ops, tree, vec_ops
 
@@ -131,6 +132,8 @@ BUGS = [
           "min(len(positions) - 1, bisect_right(positions, cursor.position) + 1)")),
         ("the farewell comes before replies that wait for a slice",
          (peer.Peer.farewell_is_due, "and not any(cursor.line for cursor in self.cursors.values())", "")),
+        ("the clock stands still when it is set back",
+         (server.Clock.__call__, "self._now_ns + at_ns - self._at_ns", "self._now_ns")),
         # ------------------------------------------------ names and outcomes
         ("forget sessions at a restart",
          (C.__init__, "map(Session.load, state.sessions)", "map(Session.load, ())")),

@@ -48,8 +48,8 @@ PROMISES = {
 KINDS = {"m": MAP, "v": VEC, "s": STACK}
 
 
-def HIT(results: list[Any]) -> Any:
-    """Marks an ``Answer`` of (index, element): the element that the caller saw there is what was hit."""
+def BEFORE(results: list[Any]) -> Any:
+    """Marks an ``Answer`` that is a judgement of the content that the change was applied to."""
     return results
 
 
@@ -244,11 +244,10 @@ class Oracle:
             self.fail("P6", f"{self.tell(call)} at {at}: told {error}, the fold {folded.failure}")
         if error is None and answer is not None:
             extract, told = answer
-            if extract is HIT:
-                index, seen = told
+            if extract is BEFORE:
                 before = self.log(call.group).contents_before(at)
-                if len(before) <= index or before[index] != seen:
-                    self.fail("P3", f"{self.tell(call)} meant {seen!r} at {index} of {before}")
+                if not told(before):
+                    self.fail("P3", f"{self.tell(call)} was meant for another state than {before}")
             elif told != extract(folded.results):
                 self.fail("P4", f"{self.tell(call)} returned {told}, the fold {folded.results}")
 

@@ -22,7 +22,7 @@ from score_server.wire import messages as wire
 
 from .baton import Task
 from .network import SimSurroundings
-from .oracle import HIT, Answer, Call, Name, token_of
+from .oracle import BEFORE, Answer, Call, Name, token_of
 
 if TYPE_CHECKING:
     from .world import World
@@ -51,12 +51,12 @@ class Op(NamedTuple):
 
 MUTATORS = {
     "m": ("put", "put", "increment", "increment", "discard", "pop", "setdefault", "put_list",
-          "nested", "nested", "batch", "batch_fails", "put_text", "pipeline"),
+          "nested", "nested", "batch", "batch_fails", "put_text", "pipeline", "transaction", "transaction", "try", "look"),
     "v": ("append", "append", "extend", "insert", "insert", "set", "pop_last", "pop_first", "delete",
-          "batch", "pipeline"),
+          "batch", "pipeline", "transaction", "try", "look"),
     "s": ("push", "push", "push", "pop_last", "pop_last", "batch", "pipeline"),
 }  # fmt: skip
-OTHERS = ("sync", "sync", "watch", "ask", "ask", "reopen", "renew", "groups")
+OTHERS = ("sync", "sync", "watch", "ask", "ask", "reopen", "renew", "groups", "hold")
 
 
 def make_plans(seed: int) -> list[list[Op]]:
@@ -175,7 +175,7 @@ class Process:
             self.checked = {}
             self.connect()
             return
-        if op.what == "pipeline":
+        if op.what in ("pipeline", "hold"):
             Pipeline(self, op).run()
             return
         call = self.call = oracle.begin(self.name, f"{op.what} {op.group} {op.tag}", op.group)
@@ -371,6 +371,39 @@ def _batch_fails(m: Any, op: Op) -> Answer:
     return _tail(3), b.results
 
 
+def _read_and_write(op: Op) -> Callable[[Any], Any]:
+    """The body of a transaction; returns what it saw."""
+
+    def add(t: Any) -> Any:
+        seen = t.get("t0", 0)
+        t["t0"] = seen + op.numbers[2]
+        t[_key(op)] = op.tag
+        return seen
+
+    def append(t: Any) -> Any:
+        seen = list(t)
+        t.append(f"{op.tag} of {len(seen)}")
+        return seen
+
+    return add if op.group[0] == "m" else append
+
+
+def _saw(op: Op, seen: Any) -> Answer:
+    if op.group[0] == "m":
+        return BEFORE, lambda before: before.get("t0", 0) == seen
+    return BEFORE, lambda before: before == seen
+
+
+def _transaction(s: Any, op: Op) -> Answer:
+    return _saw(op, s.run_transaction(_read_and_write(op)))
+
+
+def _try(s: Any, op: Op) -> Answer:
+    with s.transaction() as t:
+        seen = _read_and_write(op)(t)
+    return _saw(op, seen)
+
+
 def _append(v: Any, op: Op) -> Answer:
     v.append(op.tag)
     return _last, None
@@ -393,7 +426,7 @@ def _set(v: Any, op: Op) -> Answer:
     index = op.numbers[0] % len(v)
     seen = v[index]
     v[index] = op.tag
-    return HIT, (index, seen)
+    return BEFORE, lambda before: before[index : index + 1] == [seen]
 
 
 def _delete(v: Any, op: Op) -> Answer:
@@ -402,7 +435,7 @@ def _delete(v: Any, op: Op) -> Answer:
     index = op.numbers[0] % len(v)
     seen = v[index]
     del v[index]
-    return HIT, (index, seen)
+    return BEFORE, lambda before: before[index : index + 1] == [seen]
 
 
 def _pop_last(s: Any, op: Op) -> Answer:
@@ -424,13 +457,20 @@ ACTIONS: dict[str, Callable[[Any, Op], Answer]] = {
     "put": _put, "put_text": _put_text, "increment": _increment, "discard": _discard, "pop": _pop,
     "setdefault": _setdefault, "put_list": _put_list, "nested": _nested, "batch": _batch,
     "batch_fails": _batch_fails, "append": _append, "extend": _extend, "insert": _insert, "set": _set,
-    "delete": _delete, "pop_last": _pop_last, "pop_first": _pop_first, "push": _push,
+    "delete": _delete, "transaction": _transaction, "try": _try, "pop_last": _pop_last, "pop_first": _pop_first, "push": _push,
 }  # fmt: skip
 
 
 def _sync(process: Process, call: Call, op: Op) -> None:
     structure = process.structure(op.group)
     structure.sync()
+    process.world.oracle.note_acknowledged(call, structure.position)
+
+
+def _look(process: Process, call: Call, op: Op) -> None:
+    """A transaction that changes nothing has seen all that was acknowledged before it."""
+    structure = process.structure(op.group)
+    structure.run_transaction(lambda t: len(t))
     process.world.oracle.note_acknowledged(call, structure.position)
 
 
@@ -478,7 +518,7 @@ def _groups(process: Process, call: Call, op: Op) -> None:
 
 
 PLAIN: dict[str, Callable[[Process, Call, Op], None]] = {
-    "sync": _sync, "reopen": _reopen, "watch": _watch, "groups": _groups,
+    "sync": _sync, "look": _look, "reopen": _reopen, "watch": _watch, "groups": _groups,
 }  # fmt: skip
 
 
@@ -491,12 +531,13 @@ class Pipeline:
         self.process = process
         self.op = op
         self.session: bytes | None = None
+        self.sits_s = 0.0  # how long it sits on its turn
         self.calls: dict[int, Call] = {}
         self.open: dict[int, wire.Submit] = {}
 
     def run(self) -> None:
         world, around = self.process.world, self.process.around
-        world.note(f"{self.process.name}: pipeline {self.op.group} {self.op.tag}")
+        world.note(f"{self.process.name}: {self.op.what} {self.op.group} {self.op.tag}")
         deadline = Deadline.after(world.timeout_s, around.monotonic)
         healing = world.healing
         try:
@@ -508,7 +549,8 @@ class Pipeline:
                     around.sleep(0.05)
                     deadline.remaining()
         except score.DeadlineExceeded as error:
-            self.process.check_patience(healing, f"pipeline: {error}")
+            if self.sits_s < world.timeout_s:
+                self.process.check_patience(healing, f"pipeline: {error}")
         except SessionLost:
             assert self.session is not None
             for call in self.calls.values():
@@ -536,10 +578,21 @@ class Pipeline:
         assert isinstance(joined, wire.Joined)
         if not self.calls:
             self.plan(channel, joined.head)
+            if self.op.what == "hold":
+                self.take_turn(link, channel, deadline)
         for message in self.open.values():
             talk.send(message._replace(channel=channel))
         for seq in list(self.open):
             self.answered(seq, link.ask(("submit", seq), deadline, channel))
+
+    def take_turn(self, link: Link, channel: int, deadline: Deadline) -> None:
+        """Have a turn, and sometimes sit on it for longer than its lease."""
+        request = link.conversation.next_number()
+        link.conversation.send(wire.AskTurn(channel, request))
+        link.ask(("request", request), deadline, channel)
+        self.sits_s = (0.0, 0.2, 30.0)[self.op.numbers[0] % 3]
+        if self.sits_s:
+            self.process.around.sleep(self.sits_s)
 
     def plan(self, channel: int, head: int) -> None:
         assert self.session is not None
@@ -551,7 +604,7 @@ class Pipeline:
             payload = codec.encode([1, operation])
             condition = wire.STRICT if seq == 1 else wire.INTENT
             self.open[seq] = wire.Submit(channel, seq, 0, seen, condition, seq - 1, payload)
-            call = oracle.begin(self.process.name, f"pipeline {op.group} {tag}", op.group)
+            call = oracle.begin(self.process.name, f"{op.what} {op.group} {tag}", op.group)
             name: Name = (self.session, seq)
             call.names.append(name)
             self.process.world.known_names.add(name)

@@ -16,6 +16,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from score_server.shell.server import Clock
 from score_server.wire.limits import Limits
 
 from .disk import Disk
@@ -67,10 +68,11 @@ class World:
             for part in ("to server", "to client", "server", "disk", "client")
         }
         self.split = swarm.choice((0.0, 0.2, 0.9))
-        self.limits = Limits(retention_s=RETENTION_S)
+        self.limits = Limits(retention_s=RETENTION_S, turn_lease_ms=100)
         self.now = 0.0
         self.clock_offset_ms = 0
         self.healing = False
+        self._clock: Clock | None = None
         self.server: SimServer | None = None
         self.server_back_at = 0.0
         self.disk = Disk()
@@ -101,10 +103,14 @@ class World:
             print(line)
 
     def clock_ms(self) -> int:
-        """The server's clock; never decreasing while it runs, as the shell's."""
-        now = EPOCH_MS + int(self.now * 1000) + self.clock_offset_ms
+        """The server's clock."""
+        assert self._clock is not None
+        now = self._clock()
         self.oracle.clock_ms = max(self.oracle.clock_ms, now)
-        return self.oracle.clock_ms
+        return now
+
+    def _wall_ns(self) -> int:
+        return (EPOCH_MS + self.clock_offset_ms) * 1_000_000 + int(self.now * 1e9)
 
     def new_id(self) -> bytes:
         return self._ids.randbytes(16)
@@ -212,6 +218,9 @@ class World:
                 moments.append(process.task.until)
         if self.server is None:
             moments.append(self.server_back_at)
+        else:
+            wait_ms = self.server.core.next_deadline_ms() - self.clock_ms()
+            moments.append(self.now + wait_ms / 1000)
         later = [moment for moment in moments if moment > self.now]
         if not later:
             if self.healing:
@@ -264,6 +273,7 @@ class World:
 
     def start_server(self) -> None:
         self.note("the server starts")
+        self._clock = Clock(self._wall_ns, lambda: int(self.now * 1e9))
         self.server = SimServer(self)
 
     def server_has_stopped(self) -> None:

@@ -92,10 +92,11 @@ async def running(
 # ---------------------------------------------------------------- the clock
 
 
-def test_a_clock_that_is_set_back_stands_still() -> None:
-    readings = iter([5_000_000, 7_999_999, 6_000_000, 8_000_000])
-    clock = Clock(lambda: next(readings))
-    assert [clock() for _ in range(4)] == [5, 7, 7, 8]
+def test_a_clock_that_is_set_back_goes_on_from_where_it_was() -> None:
+    readings = iter([5_000_000, 7_999_999, 2_000_000, 3_000_000, 20_000_000])
+    passing = iter([0, 100, 200, 1_000_200, 2_000_200, 3_000_200])
+    clock = Clock(lambda: next(readings), lambda: next(passing))
+    assert [clock() for _ in range(5)] == [5, 7, 8, 9, 20]
 
 
 # ---------------------------------------------------------------- ends

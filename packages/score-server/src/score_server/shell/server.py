@@ -43,17 +43,27 @@ ID_BYTES = 16
 
 
 class Clock:
-    """Milliseconds since 1970, never decreasing: a clock that is set back stands still."""
+    """Milliseconds since 1970, never decreasing.
 
-    def __init__(self, read_ns: Callable[[], int] = time.time_ns) -> None:
+    It goes on by the monotonic clock when the system's is set back: standing still, it would make a
+    turn's lease, and whatever else waits for a moment, last for as long as the clock was set back.
+    """
+
+    def __init__(
+        self,
+        read_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         self._read_ns = read_ns
-        self._last_ms = 0
+        self._monotonic_ns = monotonic_ns
+        self._now_ns = 0
+        self._at_ns = monotonic_ns()  # the monotonic clock, when it was _now_ns
 
     def __call__(self) -> int:
-        now_ms = self._read_ns() // 1_000_000
-        if now_ms > self._last_ms:
-            self._last_ms = now_ms
-        return self._last_ms
+        at_ns = self._monotonic_ns()
+        self._now_ns = max(self._read_ns(), self._now_ns + at_ns - self._at_ns)
+        self._at_ns = at_ns
+        return self._now_ns // 1_000_000
 
 
 class Server:

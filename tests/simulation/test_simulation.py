@@ -1,0 +1,114 @@
+"""The simulator's own laws, and the share of it that every test run includes.
+
+More: ``nox -s simulate -- --seeds 100000 --bugs``; see ``docs/simulation.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .bugs import BUGS, BY_NAME, planted
+from .oracle import PROMISES
+from .search import write_table
+from .shrink import attempt, shrunk
+from .world import FAULTS, Options, World, run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Runs with each kind of fault among them; each took part in finding a bug, real or planted.
+SEEDS = (0, 3, 7, 8, 10, 14, 19, 28, 33, 35, 39, 58, 86, 94, 127, 296, 366, 768, 2801, 3114, 15026)
+# The first seed that finds each.
+SAMPLE = {
+    "judge against the durable head": 3,
+    "forget outcomes at a restart": 10,
+    "answer no before the tombstone is durable": 12,
+    "the client sends again under a new seq": 3,
+    "nodes are renumbered in a batch": 13,
+}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_promise_is_kept(seed: int) -> None:
+    run(seed)
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_a_planted_bug_is_found(name: str) -> None:
+    with planted(BY_NAME[name]):
+        assert attempt(SAMPLE[name], Options()) is not None
+
+
+def test_every_bug_can_still_be_planted_and_leaves_nothing_behind() -> None:
+    for bug in BUGS:
+        functions = [getattr(function, "__func__", function) for function, _, _ in bug.edits]
+        before = [function.__code__ for function in functions]  # type: ignore[attr-defined]
+        with planted(bug):
+            assert [function.__code__ for function in functions] != before  # type: ignore[attr-defined]
+        assert [function.__code__ for function in functions] == before  # type: ignore[attr-defined]
+
+
+def _digest(world: World) -> str:
+    told = "\n".join([*world.trace, *(repr(call) for call in world.oracle.calls)])
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def test_a_seed_is_one_run_whatever_python_does_with_hashes() -> None:
+    seeds = (3, 58, 3114)
+    program = (
+        "from tests.simulation.test_simulation import _digest\n"
+        "from tests.simulation.world import run\n"
+        f"print(*(_digest(run(seed)) for seed in {seeds}))"
+    )
+    told = {" ".join(_digest(run(seed)) for seed in seeds)}
+    for hash_seed in ("1", "2"):
+        env = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(
+            command, cwd=ROOT, env=env, capture_output=True, text=True, check=True
+        )
+        told.add(done.stdout.strip())
+    assert len(told) == 1
+
+
+def test_other_seeds_are_other_runs() -> None:
+    assert len({_digest(run(seed)) for seed in range(5)}) == 5
+
+
+def test_a_failure_is_made_smaller_and_names_the_command_that_replays_it() -> None:
+    bug = BY_NAME["settling forgets what was asked for"]
+    with planted(bug):
+        failure = attempt(7, Options())
+    assert failure is not None
+    small = shrunk(failure, bug)
+    assert small.violation.promise == failure.violation.promise
+    assert small.world.faults < failure.world.faults
+    assert len(small.world.trace) < len(failure.world.trace)
+    command = small.command(bug)
+    assert command.startswith("python -m tests.simulation --seed 7 --without ")
+    assert command.endswith(f'--bug "{bug.name}"')
+
+
+def test_every_kind_of_fault_comes_up_and_some_runs_have_none() -> None:
+    drawn = [World(seed, Options()) for seed in range(60)]
+    for world in drawn:
+        world.end()
+    assert frozenset().union(*(world.faults for world in drawn)) == frozenset(FAULTS)
+    assert any(not world.faults for world in drawn)
+
+
+def test_the_table_is_written_between_its_marks(tmp_path: Path) -> None:
+    document = tmp_path / "d.md"
+    document.write_text("a\n<!-- bugs -->\nold\n<!-- end of bugs -->\nb\n")
+    write_table(document, [("it lies", 3, "P1", 0.1)])
+    assert "| it lies | 3 | P1 |\n<!-- end of bugs -->\nb" in document.read_text()
+    assert "old" not in document.read_text()
+
+
+def test_every_promise_that_a_violation_can_name_is_described() -> None:
+    assert {f"P{number}" for number in range(1, 9)} < set(PROMISES)
