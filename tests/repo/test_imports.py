@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -86,9 +87,11 @@ def test_a_module_imports_only_what_its_layer_may(module: str, path: Path) -> No
 
 
 def loaded_after(statement: str) -> set[str]:
+    # Where coverage follows into subprocesses, it loads modules of its own there.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     done = subprocess.run(
         [sys.executable, "-c", f"{statement}\nimport sys; print(*sys.modules)"],
-        capture_output=True, text=True, check=True,
+        capture_output=True, text=True, check=True, env=env,
     )  # fmt: skip
     return set(done.stdout.split())
 
