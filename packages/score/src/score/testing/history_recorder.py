@@ -22,6 +22,7 @@ import time
 from itertools import count
 from os import PathLike
 from types import TracebackType
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from score_server.wire import messages as wire
@@ -136,11 +137,13 @@ class Recorder:
 
     # ------------------------------------------------------------ in the client's place
 
-    def _submit(self, replica: Replica, payload: bytes, condition: int) -> Applied | wire.Refused:
+    def _submit(
+        self, replica: Replica, payload: bytes, condition: int, *more: Any, **options: Any
+    ) -> Applied | wire.Refused:
         strict = condition == wire.STRICT
         call = self._here.call = _Call(next(self._numbers), self._view(replica), replica, strict)
         try:
-            answer = Client.submit(self._client, replica, payload, condition)
+            answer = Client.submit(self._client, replica, payload, condition, *more, **options)
         except BaseException:
             # Without a name nothing has left; with one, the answer is what is missing.
             self._note(call.operation("unsent" if call.seq is None else "unknown"))
