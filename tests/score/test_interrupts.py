@@ -71,11 +71,13 @@ def client() -> Iterator[Client]:
         yield connected
 
 
-def interrupted_at_every_line(call: Callable[[int], object], after: Callable[[bool], None]) -> int:
-    """Run *call* once for each of its lines, interrupted there; the number of lines."""
+def interrupted_at_every_line(
+    call: Callable[[int], object], after: Callable[[bool], None], step: int = 1
+) -> int:
+    """Run *call* once for each of its lines, or every *step*-th, interrupted there; how many it has."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # a socket that was just being made
-        for at in range(20_000):
+        for at in range(0, 20_000, step):
             interrupter = Interrupter(at)
             ended = interrupter.run(lambda at=at: call(at))  # type: ignore[misc]
             after(ended)
@@ -121,6 +123,57 @@ def test_a_batch_interrupted_anywhere_is_whole_or_absent_in_every_view(client: C
         assert not lists["b"] or lists["a"][-1] == lists["b"][0] == lists["b"][1]
 
     assert interrupted_at_every_line(change, after) > 150
+
+
+def test_a_transaction_interrupted_anywhere_counts_once_or_not_at_all_and_locks_nothing(
+    client: Client,
+) -> None:
+    # An interrupt in a turn costs its lease, so not every line: with step 1 this takes 4 minutes.
+    step = 31
+    mine, theirs = SMap[str, Any](client, "m"), SMap[str, Any](client, "m")
+    mine.update(n=0, l=[])
+    runs = low = 0
+
+    def bump(t: Any) -> None:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            theirs["other"] = low  # a refusal, a turn, a second attempt
+        t["n"] += 1
+        t["l"].append([t["n"]])
+
+    def change(_: int) -> None:
+        nonlocal runs
+        runs = 0
+        mine.run_transaction(bump)
+
+    def after(ended: bool) -> None:
+        nonlocal low
+        mine.sync()
+        theirs.sync()
+        assert mine == theirs
+        assert mine["l"] == [[n + 1] for n in range(mine["n"])]
+        assert low + ended <= mine["n"] <= low + 1
+        low = mine["n"]
+
+    assert interrupted_at_every_line(change, after, step) > 400
+    mine.run_transaction(bump)
+    assert mine["n"] == low + 1
+
+
+def test_a_transaction_block_interrupted_anywhere_leaves_the_structure_free(client: Client) -> None:
+    mine = SMap[str, int](client, "m")
+
+    def change(at: int) -> None:
+        with mine.transaction() as t:
+            t["n"] = at
+
+    def after(ended: bool) -> None:
+        mine.increment("after")
+        fresh = SMap[str, int](client, "m")
+        assert mine == fresh
+
+    assert interrupted_at_every_line(change, after, step=3) > 200  # each line costs a connection
 
 
 def test_a_sync_interrupted_anywhere_leaves_view_and_handles_right(client: Client) -> None:
