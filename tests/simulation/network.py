@@ -100,11 +100,11 @@ class SimStream:
         connection, task = self._connection, self._process.task
         if connection.client_end == "reset":
             raise BrokenPipeError("the simulated connection was reset")
+        self._process.note_names()
         if self._world.dies_while_sending(self._process):
             connection.to_server.put(data[: self._world.choose.randrange(len(data) + 1)])
             task.killed = True
             task.pause("its death", lambda: True)
-        self._process.note_names()
         connection.to_server.put(data)
 
     def receive(self, timeout: float | None) -> bytes:

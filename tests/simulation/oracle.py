@@ -99,6 +99,12 @@ class Call:
     names: list[Name] = field(default_factory=list)  # the submissions made for it, in order
     state: str = "running"  # done, failed, nothing, unknown, died
     token: str | None = None
+    # For the history checker: moments by ``Oracle.tick``, which view it was on, and where that was then.
+    begun: int = 0
+    ended: int | None = None
+    view: int = 0
+    at: int | None = None
+    is_sync: bool = False
 
 
 class Oracle:
@@ -114,6 +120,8 @@ class Oracle:
         self.noes: set[Name] = set()
         self.last_used_ms: dict[bytes, int] = {}
         self.calls: list[Call] = []
+        self.asked: list[tuple[int, Name, str, int | None]] = []
+        self._moment = 0
         self.acknowledged: dict[str, int] = {}
         self.incarnations: dict[str, bytes] = {}
         self.burnt: set[tuple[bytes, int]] = set()  # positions of commits that failed
@@ -210,11 +218,18 @@ class Oracle:
 
     def begin(self, client: str, what: str, group: str) -> Call:
         call = Call(len(self.calls), client, what, group, self.acknowledged.get(group, 0))
+        call.begun = self.tick()
         self.calls.append(call)
         return call
 
+    def tick(self) -> int:
+        """The next moment."""
+        self._moment += 1
+        return self._moment
+
     def note_acknowledged(self, call: Call, position: int) -> None:
         """A call on a structure is over; its view stands at *position*."""
+        call.at, call.ended = position, self.tick()
         if position < call.floor:
             self.fail("P5", f"{self.tell(call)} ended at {position}, before {call.floor}")
         if position > self.acknowledged.get(call.group, 0):
@@ -264,6 +279,7 @@ class Oracle:
     def resolved(self, call: Call, name: Name, verdict: str, position: int | None) -> None:
         """Somebody was told what became of *name*, a submission of *call*."""
         token = token_of(name)
+        self.asked.append((self.tick(), name, verdict, position))
         before = self.verdicts.get(token)
         if verdict == "expired":
             if name[0] not in self.last_used_ms:

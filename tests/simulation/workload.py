@@ -91,6 +91,8 @@ class Process:
         self.client: Client | None = None
         self.structures: dict[str, Any] = {}
         self.checked: dict[str, int] = {}
+        self.views: dict[str, int] = {}  # the number of each structure, for histories
+        self.last_view = 0
         self.call: Call | None = None
         self.watches: dict[
             str, tuple[Any, int, list[int]]
@@ -151,6 +153,8 @@ class Process:
             made = STRUCTURES[group[0]](self.client, group)
             self.kept.append(made)
             self.structures[group] = made
+            self.last_view += 1
+            self.views[group] = self.last_view
         return self.structures[group]
 
     def stop_watching(self, group: str) -> None:
@@ -182,6 +186,9 @@ class Process:
         healing = self.world.healing
         self.world.note(f"{self.name}: {op.what} {op.group} {op.tag}")
         self.attempt(call, op, healing)
+        call.ended = call.ended or oracle.tick()
+        call.view = self.views.get(op.group, 0)
+        call.is_sync = op.what in ("sync", "reopen", "look")
         self.world.note(f"{self.name}: -> {call.state} {call.what}")
         self.call = None
 
@@ -605,6 +612,7 @@ class Pipeline:
             condition = wire.STRICT if seq == 1 else wire.INTENT
             self.open[seq] = wire.Submit(channel, seq, 0, seen, condition, seq - 1, payload)
             call = oracle.begin(self.process.name, f"{op.what} {op.group} {tag}", op.group)
+            call.view = -call.number  # a view of its own, seen only here
             name: Name = (self.session, seq)
             call.names.append(name)
             self.process.world.known_names.add(name)

@@ -22,6 +22,7 @@ from score_server.wire.limits import Limits
 from .disk import Disk
 from .network import Connection
 from .oracle import Oracle, Violation
+from .recorded import judge
 from .server import SimServer
 from .workload import Process, make_plans
 
@@ -400,6 +401,7 @@ class World:
                 self.waiting_to_begin[process.number] = self.now
 
     def last_checks(self) -> None:
+        """What must hold at the end, also to the eyes of the history checker."""
         oracle = self.oracle
         oracle.last_word()
         for process in self.processes:
@@ -415,6 +417,8 @@ class World:
                 if name not in oracle.where and name not in oracle.noes:
                     if name[0] in oracle.last_used_ms and "clock" not in self.faults:
                         oracle.fail("P7", f"{oracle.tell(call)} was never resolved")
+
+        judge(self)
 
     def end(self) -> None:
         """Unwind what still runs."""
