@@ -174,6 +174,8 @@ class Core:
             assert peer.farewell is not None
             out.append(peer.farewell)
             peer.farewell = None
+            # Only now: until the log was read, there was nothing to send, and more was to come.
+            self._effects.append(CloseAfterOutput(peer.number))
         return out
 
     def congested(self, connection: int) -> bool:
@@ -240,12 +242,15 @@ class Core:
         self._close(peer)
 
     def _close(self, peer: Peer) -> None:
+        self._stop_hearing(peer)
+        self._effects.append(CloseAfterOutput(peer.number))
+
+    def _stop_hearing(self, peer: Peer) -> None:
         peer.closing = True
         peer.stalled.clear()
         self._drop_lookups(peer)
         self._greeting.pop(peer.number, None)
         self._wake(peer)
-        self._effects.append(CloseAfterOutput(peer.number))
 
     def _let_session_go(self, peer: Peer) -> None:
         session, peer.session = peer.session, None
@@ -618,7 +623,7 @@ class Core:
             for cursor in peer.cursors.values():
                 cursor.credit = 0  # a reply is still worth its entries, following is over
             peer.farewell = Error(SHUTTING_DOWN, 0, "this server is stopping; connect again later")
-            self._close(peer)
+            self._stop_hearing(peer)
 
     def _finish(self) -> list[Effect]:
         """Deliver what was released, start the next commit, and collect the effects."""
