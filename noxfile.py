@@ -3,6 +3,7 @@
     nox -s tests-3.12            one Python
     nox -s tests-3.12 -- -k map  arguments after ``--`` go to pytest
     nox -s lint types            what an editor should have told you
+    nox -s faults                real processes under real faults: root, about ten minutes
 
 Sessions install what they need into their own environments; only nox itself has to be
 there.  A Python that is not installed is skipped, also under ``CI=true``.
@@ -153,6 +154,34 @@ def docs(session: nox.Session) -> None:
     session.install(*TEST_TOOLS, *DOC_TOOLS)
     session.run("pytest", "README.md", "docs", "packages")
     session.run("sphinx-build", "-W", "--keep-going", "-n", "-b", "html", "docs", "docs/_build")
+
+
+FAULT_TOOLS = {"strace": "strace", "unshare": "util-linux", "faketime": "faketime"}
+
+
+@nox.session(python=BASE, default=False)
+def faults(session: nox.Session) -> None:
+    """Real processes under real faults, all of it (about ten minutes; root, for its tools)."""
+    _run_faults(session, "whole")
+
+
+@nox.session(python=BASE)
+def faults_share(session: nox.Session) -> None:
+    """A share of each case of ``faults`` that fits into the run of all checks."""
+    _run_faults(session, "share")
+
+
+def _run_faults(session: nox.Session, scale: str) -> None:
+    missing = {package for tool, package in FAULT_TOOLS.items() if not shutil.which(tool)}
+    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
+        # Without network the cases that need a tool skip, and say which.
+        codes = [0, 100]
+        session.run("apt-get", "update", "-qq", external=True, success_codes=codes)
+        install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends")
+        session.run(*install, *sorted(missing), external=True, success_codes=codes, silent=True)
+    _install_packages(session)
+    session.install(*TEST_TOOLS)
+    session.run("pytest", "tests/faults", *session.posargs, env={"SCORE_FAULTS": scale})
 
 
 if __name__ == "__main__":

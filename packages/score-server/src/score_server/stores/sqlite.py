@@ -381,8 +381,14 @@ def _take_lock(path: str) -> int:
         raise StoreUnusable(
             f"{path} is in use by another server (process {owner}); one server uses a file at a time"
         ) from error
-    os.ftruncate(lock, 0)
-    os.write(lock, f"{os.getpid()}\n".encode("ascii"))
+    try:
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode("ascii"))
+    except OSError as error:
+        os.close(lock)
+        raise StoreUnusable(
+            f"the lock file {path}.lock cannot be written: {error.strerror}"
+        ) from error
     return lock
 
 
@@ -398,6 +404,10 @@ def _as_unusable(path: str) -> Iterator[None]:
             sqlite3.SQLITE_FULL: "make room on its disk",
         }.get(_code(error), "its path has to be that of a writable file in a writable folder")
         raise StoreUnusable(f"{path} cannot be opened: {error}; {advice}") from error
+    except OSError as error:
+        raise StoreUnusable(
+            f"{path} cannot be opened: its folder cannot be synced: {error.strerror}"
+        ) from error
 
 
 def _open(path: str) -> tuple[sqlite3.Connection, dict[str, int]]:
