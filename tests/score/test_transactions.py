@@ -322,17 +322,36 @@ def test_what_went_wrong_in_a_turn_is_what_is_raised(client: Client) -> None:
     assert client.outcome(caught.value.token).verdict in ("taken", "not taken")
 
 
-def test_all_attempts_together_have_one_deadline(relay: Relay) -> None:
+def test_all_attempts_together_have_one_deadline(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with score.connect(relay.url, timeout=0.3) as client:
         mine, theirs = two(client)
+        monkeypatch.setattr(client, "take_turn", lambda _: None)  # with turns it would go through
+        attempts = 0
 
         def overtaken(t: Any) -> None:
+            nonlocal attempts
+            attempts += 1
+            assert attempts < 10_000, "no end"
             theirs.increment("n")  # shares the deadline
             t["n"] = 0
 
         with pytest.raises(TimeoutError):
             mine.run_transaction(overtaken)
+        assert attempts > 1
         theirs.sync()  # has its own again
+
+
+def test_a_mere_look_asks_for_no_turn(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, theirs = two(client)
+    theirs["n"] = 5
+
+    def turn(_: Any) -> None:
+        raise AssertionError("nobody was refused")
+
+    monkeypatch.setattr(client, "take_turn", turn)
+    assert mine.run_transaction(lambda t: t["n"]) == 5
 
 
 def test_a_nested_container_can_have_its_own(client: Client) -> None:
