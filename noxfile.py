@@ -3,6 +3,7 @@
     nox -s tests-3.12            one Python
     nox -s tests-3.12 -- -k map  arguments after ``--`` go to pytest
     nox -s lint types            what an editor should have told you
+    nox -s simulate -- --seeds 9999 --bugs   clients, server, network and disk, from seeds
     nox -s faults                real processes under real faults: root, about ten minutes
 
 Sessions install what they need into their own environments; only nox itself has to be
@@ -154,6 +155,14 @@ def docs(session: nox.Session) -> None:
     session.install(*TEST_TOOLS, *DOC_TOOLS)
     session.run("pytest", "README.md", "docs", "packages")
     session.run("sphinx-build", "-W", "--keep-going", "-n", "-b", "html", "docs", "docs/_build")
+
+
+@nox.session(python=BASE)
+def simulate(session: nox.Session) -> None:
+    """Seeded runs of clients, server, network and disk; ``-- --seeds N --bugs`` for more of them."""
+    _install_packages(session)
+    share = ("--seeds", "1500", "--bugs")
+    session.run("python", "-m", "tests.simulation", *(session.posargs or share))
 
 
 FAULT_TOOLS = {"strace": "strace", "unshare": "util-linux", "faketime": "faketime"}

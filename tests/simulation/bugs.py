@@ -16,7 +16,7 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from score import client, replica, session, view
-from score_server.core import core, group, peer, sequencer
+from score_server.core import core, group, sequencer, turns
 from score_server.core import feed as feeding
 from score_server.core import session as sessions
 from score_server.shell import server
@@ -130,8 +130,10 @@ BUGS = [
         ("a slice begins one too far",
          (feeding.Feed._source, "bisect_right(positions, cursor.position)",
           "min(len(positions) - 1, bisect_right(positions, cursor.position) + 1)")),
-        ("the farewell comes before replies that wait for a slice",
-         (peer.Peer.farewell_is_due, "and not any(cursor.line for cursor in self.cursors.values())", "")),
+        ("a turn has no end",
+         (turns.Turns.expire, "if self.holder is None or now_ms < self.until_ms:", "if True:")),
+        ("what waits for a turn's end is forgotten",
+         (turns.TurnTable.park, "turns.parked.append((connection, submitted))", "pass")),
         ("the clock stands still when it is set back",
          (server.Clock.__call__, "self._now_ns + at_ns - self._at_ns", "self._now_ns")),
         # ------------------------------------------------ names and outcomes
@@ -176,6 +178,11 @@ BUGS = [
          (C._open_channel, "Cursor(peer, channel, group, position)",
           "Cursor(peer, channel, group, position + (position > 0))"),
          (replica.Replica.receive, "if entry.predecessor != self.position:", "if False:")),
+        ("the chain is not checked when a view resumes",
+         (C._decide_join, "if chain == message.resume.chain:", "if True:")),
+        ("the incarnation and the head are not checked when a view resumes",
+         (C._join, "if resume.incarnation != group.incarnation or resume.position > group.durable_head:",
+          "if False:")),
         ("a replica applies what it holds already",
          (replica.Replica.receive, "or entry.position <= self.position", ""),
          (replica.Replica.receive, "if entry.predecessor != self.position:", "if False:"),

@@ -65,6 +65,17 @@ class Disk:
         self.rotten.add(group)
         return group
 
+    def backup(self) -> bytes | None:
+        """What is synced, if it is whole."""
+        return None if self.rotten else bytes(self.data[: self.synced])
+
+    def restore(self, backup: bytes) -> None:
+        """Somebody puts an older state in the place of this one; the server is down."""
+        self.data = bytearray(backup)
+        self.synced = self.last_record = 0  # recovering it tells what is in it
+        self.entry_bytes.clear()
+        self.rotten.clear()
+
 
 class SimStore(LogStore):
     """The laws of ``LogStore`` on a ``Disk``.  *durable* is told of every batch that has become so."""

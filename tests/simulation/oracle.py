@@ -105,6 +105,7 @@ class Call:
     view: int = 0
     at: int | None = None
     is_sync: bool = False
+    era: int = 0  # how many backups had been restored
 
 
 class Oracle:
@@ -118,8 +119,13 @@ class Oracle:
         self.where: dict[Name, tuple[str, int]] = {}
         self.submissions: dict[Name, Submit] = {}
         self.noes: set[Name] = set()
+        self.ever_durable: set[bytes] = set()  # sessions
         self.last_used_ms: dict[bytes, int] = {}
         self.calls: list[Call] = []
+        # A restored backup is another history: what was promised before it is void, and views of the
+        # old one stay what they are until their programs join again.
+        self.era = 0
+        self.old_logs: list[dict[str, Log]] = []
         self.asked: list[tuple[int, Name, str, int | None]] = []
         self._moment = 0
         self.acknowledged: dict[str, int] = {}
@@ -147,6 +153,17 @@ class Oracle:
         self.burnt.clear()
         self.holders.clear()
 
+    def restored(self) -> None:
+        """The disk's content has been replaced by a backup, which will be told as if it were new."""
+        self.era += 1
+        self.old_logs.append(self.logs)
+        self.logs = {}
+        self.where.clear()
+        self.noes.clear()
+        self.verdicts.clear()
+        self.acknowledged.clear()
+        self.last_used_ms.clear()
+
     def write_failed(self, batch: Commit) -> None:
         """A commit has failed cleanly."""
         incarnations = self.incarnations | dict(batch.new_groups)
@@ -156,6 +173,7 @@ class Oracle:
     def durable(self, batch: Commit) -> None:
         """A commit cannot be lost any more."""
         for change in batch.sessions:
+            self.ever_durable.add(change.session)
             self.last_used_ms[change.session] = max(
                 change.last_used_ms, self.last_used_ms.get(change.session, 0)
             )
@@ -218,7 +236,7 @@ class Oracle:
 
     def begin(self, client: str, what: str, group: str) -> Call:
         call = Call(len(self.calls), client, what, group, self.acknowledged.get(group, 0))
-        call.begun = self.tick()
+        call.begun, call.era = self.tick(), self.era
         self.calls.append(call)
         return call
 
@@ -230,6 +248,8 @@ class Oracle:
     def note_acknowledged(self, call: Call, position: int) -> None:
         """A call on a structure is over; its view stands at *position*."""
         call.at, call.ended = position, self.tick()
+        if call.era != self.era:
+            return
         if position < call.floor:
             self.fail("P5", f"{self.tell(call)} ended at {position}, before {call.floor}")
         if position > self.acknowledged.get(call.group, 0):
@@ -241,8 +261,8 @@ class Oracle:
     def done(self, call: Call, answer: Answer, error: str | None, position: int) -> None:
         """A mutator has returned *answer*, or raised *error*, the failure where it landed."""
         call.state = "failed" if error else "done"
-        if not call.names:
-            return  # nothing had to be sent
+        if not call.names or call.era != self.era:
+            return  # nothing had to be sent, or its history is no more
         taken = self.taken(call)
         if not taken:
             self.fail("P1", f"{self.tell(call)} was acknowledged and is not durable")
@@ -273,17 +293,22 @@ class Oracle:
         self.check_nothing(call)
 
     def check_nothing(self, call: Call) -> None:
-        if taken := self.taken(call):
+        taken = self.taken(call)
+        if taken and call.era == self.era:
             self.fail("P6", f"{self.tell(call)} said nothing was changed; it stands at {taken}")
 
     def resolved(self, call: Call, name: Name, verdict: str, position: int | None) -> None:
         """Somebody was told what became of *name*, a submission of *call*."""
         token = token_of(name)
+        if call.era != self.era:
+            return
         self.asked.append((self.tick(), name, verdict, position))
         before = self.verdicts.get(token)
         if verdict == "expired":
-            if name[0] not in self.last_used_ms:
+            if name[0] not in self.ever_durable:
                 self.fail("P2", f"{token}: its session has never been durable")
+            if name[0] not in self.last_used_ms:
+                return  # issued in a history that is no more
             unused_ms = self.clock_ms - self.last_used_ms[name[0]]
             # Who has had an answer may have declared it settled, and then it is forgotten.
             open_still = call.state in ("unknown", "died") and name == call.names[-1]
@@ -311,6 +336,13 @@ class Oracle:
     def check_view(self, group: str, position: int, content: Any, nodes: Any, where: str) -> None:
         """A replica stands at *position* and holds *content*."""
         log = self.log(group)
+        if any(
+            group in logs
+            and logs[group].contents.get(position) == content
+            and nodes in (None, logs[group].nodes[position])
+            for logs in self.old_logs
+        ):
+            return
         if position not in log.contents:
             self.fail("P4", f"{where} of {group} stands at {position}; durable head {log.head}")
         if content != log.contents[position]:
@@ -334,7 +366,7 @@ class Oracle:
     def last_word(self) -> None:
         """At the end: what was said during the run must still be so."""
         for call in self.calls:
-            if len(self.taken(call)) > 1:
+            if len(self.taken(call)) > 1 and call.era == self.era:
                 self.fail("P2", f"{self.tell(call)} took effect twice: {self.taken(call)}")
             if call.state == "nothing":
                 self.check_nothing(call)

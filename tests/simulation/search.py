@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .bugs import BUGS, BY_NAME, Bug, planted
+from .bugs import BUGS, BY_NAME, Bug, BugRotted, planted
 from .oracle import Violation
 from .shrink import Failure, attempt, shrunk
 from .world import Options, run
@@ -130,12 +130,15 @@ def report(seed: int, bug: Bug | None) -> Failure:
 
 def _find(name: str) -> Found:
     begun = time.monotonic()
-    with planted(BY_NAME[name]):
-        for seed in range(SEEDS_FOR_A_BUG):
-            failure = attempt(seed, Options())
-            if failure is not None:
-                return name, seed, failure.violation.promise, time.monotonic() - begun
-    return name, None, "", time.monotonic() - begun
+    try:
+        with planted(BY_NAME[name]):
+            for seed in range(SEEDS_FOR_A_BUG):
+                failure = attempt(seed, Options())
+                if failure is not None:
+                    return name, seed, failure.violation.promise, time.monotonic() - begun
+    except BugRotted as error:
+        return name, None, str(error), time.monotonic() - begun
+    return name, None, f"not in {SEEDS_FOR_A_BUG} seeds", time.monotonic() - begun
 
 
 def find_bugs(jobs: int, table: Path | None) -> int:
@@ -144,7 +147,7 @@ def find_bugs(jobs: int, table: Path | None) -> int:
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         rows = list(pool.imap(_find, [bug.name for bug in BUGS], chunksize=1))
     for name, seed, promise, seconds in rows:
-        where = f"seed {seed}, {promise}" if seed is not None else "NOT FOUND"
+        where = f"seed {seed}, {promise}" if seed is not None else f"NOT FOUND: {promise}"
         print(f"{name}: {where} ({seconds:.1f} s)")
     missed = [name for name, seed, _, _ in rows if seed is None]
     print(

@@ -97,6 +97,7 @@ class Process:
         self.watches: dict[
             str, tuple[Any, int, list[int]]
         ] = {}  # the watch, its start, what it saw
+        self.eras: dict[str, int] = {}  # the oracle's when each watch began
         self.kept: list[object] = []  # no structure dies by the garbage collector's choice
         self.is_at_barrier = False
         self.task: Task
@@ -137,6 +138,8 @@ class Process:
         self.task.pause("the others", self.world.all_at_barrier)
         for group in self.world.groups():
             self.do(Op("sync", group, (0, 0, 0), "", True))
+            if group not in self.structures:  # it had another history
+                self.do(Op("sync", group, (0, 0, 0), "", True))
         self.do(Op("groups", "", (0, 0, 0), "", True))
 
     def connect(self) -> None:
@@ -166,6 +169,7 @@ class Process:
         oracle = self.world.oracle
         if op.what == "ask":
             calls = [call for call in oracle.calls if call.names and not call.what == "ask"]
+            calls = [call for call in calls if call.era == oracle.era] or calls
             open_ones = [call for call in calls if call.state in ("unknown", "died", "running")]
             if calls := (open_ones if open_ones and op.numbers[0] < 80 else calls):
                 self.ask(calls[op.numbers[1] % len(calls)])
@@ -209,8 +213,12 @@ class Process:
                 self.note_name(call, name)  # marked as sent, but the connection was dead before
             if name != call.names[-1]:
                 oracle.fail("P7", f"{oracle.tell(call)}: the token is {error.token}")
-            damage = isinstance(error.__cause__, score.GroupDamagedError)
-            if not (damage and op.group in self.world.disk.rotten):
+            cause = error.__cause__
+            if isinstance(cause, score.GroupReplacedError):
+                self.rejoin(call, op.group, cause)
+            elif not (
+                isinstance(cause, score.GroupDamagedError) and op.group in self.world.disk.rotten
+            ):
                 self.check_patience(healing, f"{oracle.tell(call)}: {error}")
         except NOTHING as error:
             oracle.nothing(call, type(error).__name__)
@@ -219,6 +227,9 @@ class Process:
             oracle.nothing(call, "GroupDamagedError")
             if op.group not in self.world.disk.rotten:
                 oracle.fail("protocol", f"{oracle.tell(call)}: {error}")
+        except score.GroupReplacedError as error:
+            oracle.nothing(call, "GroupReplacedError")
+            self.rejoin(call, op.group, error)
         except score.SessionExpiredError:
             call.state = "expired"
             for name in call.names[-1:]:
@@ -231,6 +242,16 @@ class Process:
             if op.group not in self.world.disk.rotten or type(error) is not score.ServerError:
                 raise
             oracle.nothing(call, type(error).__name__)
+
+    def rejoin(self, call: Call, group: str, error: score.GroupReplacedError) -> None:
+        """The view's history is not the group's any more: join it afresh, as the error says."""
+        if not self.world.oracle.era:
+            self.world.oracle.fail("protocol", f"{self.world.oracle.tell(call)}: {error}")
+        self.stop_watching(group)
+        view = self.structures.pop(group, None)
+        if view is not None:  # else it happened while it joined
+            view.close()
+        self.checked.pop(group, None)
 
     def check_patience(self, healing: bool, text: str) -> None:
         if healing or self.world.calm:
@@ -493,11 +514,12 @@ def _reopen(process: Process, call: Call, op: Op) -> None:
 def _watch(process: Process, call: Call, op: Op) -> None:
     """Follow the group for a while; sometimes the watch stays, and is gone on with later."""
     structure, oracle, world = process.structure(op.group), process.world.oracle, process.world
-    wanted, timeout = 1 + op.numbers[0] % 6, 3.0
+    wanted, timeout, era = 1 + op.numbers[0] % 6, 3.0, oracle.era
     if op.group not in process.watches:
         watch = structure.watch(timeout)
         process.kept.append(watch)
         process.watches[op.group] = (watch, structure.position, [])
+        process.eras[op.group] = era
     watch, start, seen = process.watches[op.group]
     calm, begun, left = world.healing or world.calm, world.now, wanted
     for change in watch:
@@ -506,6 +528,9 @@ def _watch(process: Process, call: Call, op: Op) -> None:
         left -= 1
         if not left:
             break
+    if era != oracle.era or process.eras.get(op.group) != era:
+        process.stop_watching(op.group)
+        return
     changes = oracle.changes_after(op.group, start)
     if seen != changes[: len(seen)]:
         oracle.fail("P4", f"{process.name}'s watch saw {seen}; the changes were {changes}")
@@ -520,6 +545,8 @@ def _watch(process: Process, call: Call, op: Op) -> None:
 def _groups(process: Process, call: Call, op: Op) -> None:
     assert process.client is not None
     for name, position in process.client.groups():
+        if call.era != process.world.oracle.era:
+            return
         if position not in process.world.oracle.log(name).contents:
             process.world.oracle.fail("P1", f"{name} is listed at {position}, which is not durable")
 

@@ -28,7 +28,7 @@ from .workload import Process, make_plans
 
 FAULTS = (
     "cut", "half-open", "stall", "server-crash", "server-stop", "client-crash", "fsync", "full", "rot",
-    "clock",
+    "clock", "restore",
 )  # fmt: skip
 EVENTS_FAULTY_MAX = 4_000
 EVENTS_HEALING_MAX = 12_000
@@ -62,7 +62,7 @@ class World:
         self.timeout_s = swarm.choice((1.0, 3.0, 10.0))
         self.step_s = swarm.choice((0.0005, 0.002, 0.02))
         # Nothing fails, and there is time: then nothing may time out.
-        self.calm = not self.faults and self.timeout_s / self.step_s >= STEPS_PATIENT
+        self.calm = self.faults <= {"clock"} and self.timeout_s / self.step_s >= STEPS_PATIENT
         # How eager each part is, against the others.
         self.eagerness = {
             part: swarm.choice((0.1, 1.0, 1.0, 5.0))
@@ -77,6 +77,7 @@ class World:
         self.server: SimServer | None = None
         self.server_back_at = 0.0
         self.disk = Disk()
+        self.backup: bytes | None = None
         self.oracle = Oracle()
         self.oracle.retention_ms = RETENTION_S * 1000
         self.connections: dict[int, Connection] = {}
@@ -374,6 +375,18 @@ class World:
         hours = self.choose.choice((-3, -0.5, 0.4, 0.9, 1.5))
         self.clock_offset_ms += int(hours * 3_600_000)
 
+    def _restore(self) -> None:
+        """Make a backup, or go back to the one there is."""
+        if self.backup is None:
+            self.backup = self.disk.backup()
+        else:
+            if self.server is not None:
+                self.crash_server()
+            self.note("the store is replaced by a backup")
+            self.disk.restore(self.backup)
+            self.oracle.restored()
+            self.backup = None
+
     # ------------------------------------------------------------ the end
 
     def _all_wait_for_healing(self) -> bool:
@@ -412,13 +425,14 @@ class World:
                         "P8", f"{process.name}'s {group} is at {structure.position}, not {log.head}"
                     )
         for call in oracle.calls:
-            if call.state in ("unknown", "died") and call.names:
+            if call.state in ("unknown", "died") and call.names and call.era == oracle.era:
                 name = call.names[-1]
                 if name not in oracle.where and name not in oracle.noes:
                     if name[0] in oracle.last_used_ms and "clock" not in self.faults:
                         oracle.fail("P7", f"{oracle.tell(call)} was never resolved")
 
-        judge(self)
+        if not oracle.era:
+            judge(self)
 
     def end(self) -> None:
         """Unwind what still runs."""
@@ -438,6 +452,7 @@ _FAULTS: dict[str, Callable[[World], None]] = {
     "full": World._fill,
     "rot": World._rot,
     "clock": World._jump,
+    "restore": World._restore,
 }
 
 

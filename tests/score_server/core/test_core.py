@@ -857,6 +857,23 @@ def test_the_goodbye_comes_behind_a_reply_that_waits_for_the_log(forgetful: Play
     assert isinstance(told[-1], Error)
 
 
+def test_what_the_log_brings_behind_the_goodbye_is_not_told(forgetful: Playbook) -> None:
+    book = forgetful
+    book.author(1)
+    book.fill(1, 3)
+    book.connect(2)
+    book.join(2)
+    book.say(2, Credit(1, 1000))
+    assert book.out(2) == []
+    (read,) = book.reads
+    book.handle(Stopping())
+    book.commit()
+    (goodbye,) = book.out(2)
+    assert isinstance(goodbye, Error)
+    book.handle(ReadFailed("g", "rotten"))
+    assert book.out(2) == []
+
+
 def test_the_commit_is_started_before_anybody_is_woken(book: Playbook) -> None:
     book.author(1)
     book.say(1, submit(1))

@@ -174,6 +174,8 @@ class Core:
             assert peer.farewell is not None
             out.append(peer.farewell)
             peer.farewell = None
+            for channel in list(peer.cursors):
+                self._close_channel(peer, channel)  # whatever the log still brings is not told
             # Only now: until the log was read, there was nothing to send, and more was to come.
             self._effects.append(CloseAfterOutput(peer.number))
         return out
