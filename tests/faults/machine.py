@@ -221,11 +221,12 @@ class Site:
 
     def program(self, name: str, operations: int = 0) -> subprocess.Popen[bytes]:
         """A client as a process; it runs until it is killed or has done its *operations*."""
-        program = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("worker.py")), self.url, name,
-             str(self.ledger(name)), str(operations)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        with (self.folder / f"{name}.err").open("wb") as errors:
+            program = subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("worker.py")), self.url, name,
+                 str(self.ledger(name)), str(operations)],
+                stdout=subprocess.DEVNULL, stderr=errors,
+            )  # fmt: skip
         self.programs.append(program)
         return program
 
@@ -246,8 +247,7 @@ class Site:
 
     def end(self) -> None:
         for program in self.programs:
-            program.kill()
-            program.communicate()
+            kill(program)
         for server in self.servers:
             server.kill()
         for worker in self.workers:
@@ -279,8 +279,10 @@ def free_port() -> int:
     raise AssertionError("unreachable")
 
 
-def alive(process: subprocess.Popen[bytes]) -> bool:
-    return process.poll() is None
+def kill(program: subprocess.Popen[bytes]) -> None:
+    """Idempotent."""
+    program.kill()
+    program.wait()
 
 
 def pause(process: subprocess.Popen[bytes]) -> None:
