@@ -269,6 +269,19 @@ def test_errors_of_score_and_interrupts_leave_at_once(client: Client) -> None:
     with pytest.raises(score.OpenTransactionError):
         mine.run_transaction(misuse)
 
+    ours, others = SVec[int](client, "v"), SVec[int](client, "v")
+    ours.append(1)
+    others.sync()
+
+    def conflict_elsewhere(t: Any) -> None:
+        runs.append(1)
+        ours[0] = 2
+        t["n"] = 2
+        others[0] = 3
+
+    with pytest.raises(score.ConflictError, match="'v'"):
+        mine.run_transaction(conflict_elsewhere)
+
     def interrupted(t: Any) -> None:
         runs.append(1)
         t["n"] = 2
@@ -276,7 +289,7 @@ def test_errors_of_score_and_interrupts_leave_at_once(client: Client) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         mine.run_transaction(interrupted)
-    assert len(runs) == 2
+    assert len(runs) == 3
     assert mine["n"] == 1
     mine.sync()
     assert mine["n"] == 5
