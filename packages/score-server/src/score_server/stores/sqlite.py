@@ -14,7 +14,9 @@ Rules
   else, a failed sync above all, is ``StoreBroken`` (see "fsyncgate": the kernel may have dropped what
   it could not write, and the next sync may succeed).
 - Damage is found by the chain, entry by entry, when a group is read; a group's row says where its log
-  must end.  Only that group is refused.
+  must end.  Only that group is refused.  Damage in what says which groups and sessions there are is found
+  at the start, by SQLite's check of those (small) tables and by a seal in each row; then the store is
+  refused: a missing outcome could let a change take effect twice.
 
 Measurements and other ways: ``docs/decisions/0004-sqlite.md``.
 """
@@ -28,6 +30,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import chain
+from typing import Any
+from zlib import crc32
 
 from ..wire.entry import next_chain
 from .base import (
@@ -49,6 +53,8 @@ from .base import (
 APPLICATION_ID = 0x53434F52  # "SCOR": `file shared.db` shows it
 SCHEMA_VERSION = 1
 WAL_BYTES_MAX = 8 * 1024 * 1024
+_Row = tuple[Any, ...]
+_SEALED = ("groups", "sessions", "outcomes")
 _CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 _SCHEMA = """
@@ -57,20 +63,23 @@ CREATE TABLE groups (
     name TEXT NOT NULL UNIQUE,
     incarnation BLOB NOT NULL,
     head INTEGER NOT NULL,
-    chain BLOB NOT NULL
+    chain BLOB NOT NULL,
+    seal INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE entries (
     group_id INTEGER NOT NULL,
     position INTEGER NOT NULL,
     encoded BLOB NOT NULL,
     chain BLOB NOT NULL,
+    seal INTEGER NOT NULL,
     PRIMARY KEY (group_id, position)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE sessions (
     session BLOB PRIMARY KEY,
     label TEXT NOT NULL,
     last_used_ms INTEGER NOT NULL,
-    settled INTEGER NOT NULL
+    settled INTEGER NOT NULL,
+    seal INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE outcomes (
     session BLOB NOT NULL,
@@ -78,18 +87,21 @@ CREATE TABLE outcomes (
     position INTEGER NOT NULL,
     group_name TEXT NOT NULL,
     pinned INTEGER NOT NULL,
+    seal INTEGER NOT NULL,
     PRIMARY KEY (session, seq)
 ) STRICT, WITHOUT ROWID;
 """
 
 
-_ADD_ENTRIES = "INSERT INTO entries (group_id, position, encoded, chain) VALUES ROWS"
+_ADD_ENTRIES = "INSERT INTO entries (group_id, position, encoded, chain, seal) VALUES ROWS"
 _SET_SESSIONS = (
-    "INSERT INTO sessions (session, label, last_used_ms, settled) VALUES ROWS "
+    "INSERT INTO sessions (session, label, last_used_ms, settled, seal) VALUES ROWS "
     "ON CONFLICT (session) DO UPDATE SET label = excluded.label, "
-    "last_used_ms = excluded.last_used_ms, settled = excluded.settled"
+    "last_used_ms = excluded.last_used_ms, settled = excluded.settled, seal = excluded.seal"
 )
-_SET_OUTCOMES = "REPLACE INTO outcomes (session, seq, position, group_name, pinned) VALUES ROWS"
+_SET_OUTCOMES = (
+    "REPLACE INTO outcomes (session, seq, position, group_name, pinned, seal) VALUES ROWS"
+)
 # CROSS JOIN keeps SQLite from looking through all outcomes for each row.
 _SETTLE = (
     "DELETE FROM outcomes WHERE (session, seq) IN (SELECT o.session, o.seq "
@@ -132,21 +144,48 @@ class SqliteStore(LogStore):
     # ------------------------------------------------------------ reading
 
     def load(self) -> StoreState:
-        with self._guarded("loading"):
-            groups = self._db.execute("SELECT name, incarnation, head, chain FROM groups")
-            outcomes: dict[bytes, list[StoredOutcome]] = {}
-            rows = self._db.execute(
-                "SELECT session, seq, position, group_name, pinned FROM outcomes ORDER BY session, seq"
+        self._check_usable()
+        try:
+            wrong, groups, sessions, outcomes = self._sealed_rows()
+        except sqlite3.Error as error:
+            wrong, groups, sessions, outcomes = [str(error)], [], [], []
+        wrong += [f"group {row[0]!r}" for row in groups if row[4] != _seal(*row[:2])]
+        wrong += ["a session" for row in sessions if row[-1] != _seal(*row[:-1])]
+        wrong += ["an outcome" for row in outcomes if row[-1] != _seal(*row[:-1])]
+        if wrong:
+            raise StoreUnusable(
+                f"{self._path} is damaged ({' '.join(wrong[0].split())}); "
+                "restore it from a backup, and check its disk"
             )
-            for session, seq, position, group, pinned in rows:
-                outcome = StoredOutcome(seq, position, group, bool(pinned))
-                outcomes.setdefault(session, []).append(outcome)
-            rows = self._db.execute("SELECT session, label, last_used_ms, settled FROM sessions")
-            sessions = [
-                SessionState(row[0], row[1], row[2], row[3], tuple(outcomes.get(row[0], ())))
-                for row in rows
-            ]
-            return StoreState(tuple(GroupState(*row) for row in groups), tuple(sessions))
+        kept: dict[bytes, list[StoredOutcome]] = {}
+        for session, seq, position, group, pinned, _ in outcomes:
+            outcome = StoredOutcome(seq, position, group, bool(pinned))
+            kept.setdefault(session, []).append(outcome)
+        return StoreState(
+            tuple(GroupState(*row[:4]) for row in groups),
+            tuple(
+                SessionState(id_, label, used_ms, settled, tuple(kept.get(id_, ())))
+                for id_, label, used_ms, settled, _ in sessions
+            ),
+        )
+
+    def _sealed_rows(self) -> tuple[list[str], list[_Row], list[_Row], list[_Row]]:
+        """What SQLite finds wrong with the tables that say what there is, and their rows."""
+        select = self._db.execute
+        return (
+            [
+                said
+                for table in _SEALED
+                for (said,) in select(f"PRAGMA integrity_check({table})")
+                if said != "ok"
+            ],
+            select("SELECT name, incarnation, head, chain, seal FROM groups").fetchall(),
+            select("SELECT session, label, last_used_ms, settled, seal FROM sessions").fetchall(),
+            select(
+                "SELECT session, seq, position, group_name, pinned, seal FROM outcomes "
+                "ORDER BY session, seq"
+            ).fetchall(),
+        )
 
     def read(self, group: str, after: int, bytes_max: int) -> list[tuple[int, bytes, bytes]]:
         self._check_usable()
@@ -156,20 +195,25 @@ class SqliteStore(LogStore):
         out: list[tuple[int, bytes, bytes]] = []
         before, damage = after, None
         try:
-            before, chain = self._before(group_id, after)
+            before, chain = self._before(group, group_id, after)
             rows = self._db.execute(
-                "SELECT position, encoded, chain FROM entries "
+                "SELECT position, encoded, chain, seal FROM entries "
                 "WHERE group_id = ? AND position > ? ORDER BY position",
                 (group_id, after),
             )
-            for position, encoded, stored in rows:
+            for position, encoded, stored, seal in rows:
+                # What is not bytes cannot be hashed: SQLite gives NULL for a type that was flipped.
+                if (
+                    type(encoded) is not bytes
+                    or next_chain(chain, encoded) != stored
+                    or _entry_seal(position, stored) != seal
+                ):
+                    damage = f"entry {position} does not fit its chain"
+                    break
                 bytes_max -= len(encoded)
                 if out and bytes_max < 0:
                     rows.close()
                     return out
-                if next_chain(chain, encoded) != stored:
-                    damage = f"entry {position} does not fit its chain"
-                    break
                 before, chain = position, stored
                 out.append((position, encoded, stored))
             rows.close()
@@ -181,17 +225,24 @@ class SqliteStore(LogStore):
             raise GroupDamaged(group, before, f"{damage} ({self._path})")
         return out
 
-    def _before(self, group_id: int, after: int) -> tuple[int, bytes]:
-        """The last entry's position up to *after* with its chain; 0 and the incarnation if none."""
+    def _before(self, group: str, group_id: int, after: int) -> tuple[int, bytes]:
+        """The last entry's position up to *after* with its chain; 0 and the incarnation if none.
+
+        Raises:
+            GroupDamaged: it is not as it was written.
+        """
         row = self._db.execute(
-            "SELECT position, chain FROM entries WHERE group_id = ? AND position <= ? "
+            "SELECT position, chain, seal FROM entries WHERE group_id = ? AND position <= ? "
             "ORDER BY position DESC LIMIT 1",
             (group_id, after),
         ).fetchone()
         if row is None:
             sql = "SELECT 0, incarnation FROM groups WHERE id = ?"
             row = self._db.execute(sql, (group_id,)).fetchone()
-        position, chain = row
+            return 0, row[1]
+        position, chain, seal = row
+        if type(chain) is not bytes or _entry_seal(position, chain) != seal:
+            raise GroupDamaged(group, position, f"its place was changed ({self._path})")
         return position, chain
 
     def _end_is_wrong(self, group_id: int, position: int, chain: bytes) -> str | None:
@@ -199,7 +250,7 @@ class SqliteStore(LogStore):
         head, stored = self._db.execute(
             "SELECT head, chain FROM groups WHERE id = ?", (group_id,)
         ).fetchone()
-        if position < head:
+        if position != head:
             return f"its log ends there and its head is {head}"
         return None if chain == stored else "its head's chain is not the log's"
 
@@ -209,7 +260,7 @@ class SqliteStore(LogStore):
         if group_id is None:
             return None
         try:
-            at, chain = self._before(group_id, position)
+            at, chain = self._before(group, group_id, position)
         except sqlite3.DatabaseError as error:
             raise GroupDamaged(group, position, f"SQLite says: {error} ({self._path})") from error
         return chain if at == position else None
@@ -235,8 +286,8 @@ class SqliteStore(LogStore):
             if name in self._ids or name in ids:
                 raise AppendRefused(f"group {name!r} is in the store already")
             done = self._db.execute(
-                "INSERT INTO groups (name, incarnation, head, chain) VALUES (?, ?, 0, ?)",
-                (name, incarnation, incarnation),
+                "INSERT INTO groups (name, incarnation, head, chain, seal) VALUES (?, ?, 0, ?, ?)",
+                (name, incarnation, incarnation, _seal(name, incarnation)),
             )
             assert done.lastrowid is not None
             ids[name] = done.lastrowid
@@ -261,15 +312,20 @@ class SqliteStore(LogStore):
             )
             if moved.rowcount != 1:
                 raise AppendRefused(_refusal(entry, f"the stored head is not {first[name]}"))
-        rows = [(ids[entry.group], entry.position, entry.encoded, entry.chain) for entry in entries]
+        rows = [
+            (ids[name], position, encoded, chain, _entry_seal(position, chain))
+            for name, position, _, encoded, chain in entries
+        ]
         self._run(_ADD_ENTRIES, rows)
 
     def _change_sessions(self, changes: tuple[SessionChange, ...]) -> None:
-        self._run(_SET_SESSIONS, [change[:4] for change in changes])
-        self._run(
-            _SET_OUTCOMES,
-            [(change.session, *outcome) for change in changes for outcome in change.outcomes],
-        )
+        self._run(_SET_SESSIONS, [(*change[:4], _seal(*change[:4])) for change in changes])
+        outcomes = [
+            (change.session, seq, position, group, int(pinned))
+            for change in changes
+            for seq, position, group, pinned in change.outcomes
+        ]
+        self._run(_SET_OUTCOMES, [(*row, _seal(*row)) for row in outcomes])
         self._run(_SETTLE, [(change.session, change.settled) for change in changes])
         self._run(_DROP, [(change.session, seq) for change in changes for seq in change.dropped])
 
@@ -353,6 +409,16 @@ def _refusal(entry: NewEntry, why: str) -> str:
     )
 
 
+def _seal(*fields: object) -> int:
+    """What shows that a row is as it was written."""
+    return crc32(repr(fields).encode())
+
+
+def _entry_seal(position: int, chain: bytes) -> int:
+    """Binds an entry's place to it: the chain, of what the entry says, does not know it."""
+    return crc32(chain, position & 0xFFFFFFFF)
+
+
 def _code(error: sqlite3.Error) -> int:
     """SQLite's primary result code; -1 when the error is Python's own."""
     return getattr(error, "sqlite_errorcode", -1) & 0xFF
@@ -396,8 +462,11 @@ def _take_lock(path: str) -> int:
 def _as_unusable(path: str) -> Iterator[None]:
     try:
         yield
+    except UnicodeDecodeError as error:  # in its schema
+        raise StoreUnusable(f"{path} is damaged; restore it from a backup") from error
     except sqlite3.Error as error:
         advice = {
+            sqlite3.SQLITE_CORRUPT: "restore it from a backup, and check its disk",
             sqlite3.SQLITE_NOTADB: "it is not an SQLite file; give another path",
             sqlite3.SQLITE_BUSY: "another program has it open; close that one",
             sqlite3.SQLITE_READONLY: "this server has to be allowed to write it",
