@@ -16,7 +16,7 @@ Rules
 - Damage is found by the chain, entry by entry, when a group is read; a group's row says where its log
   must end.  Only that group is refused.  Damage in what says which groups and sessions there are is found
   at the start, by SQLite's check of those (small) tables and by a seal in each row; then the store is
-  refused: a missing outcome could let a change take effect twice.
+  refused: a missing outcome could let a change take effect twice.  Damage in the log: see ``wal.py``.
 
 Measurements and other ways: ``docs/decisions/0004-sqlite.md``.
 """
@@ -27,13 +27,14 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import chain
 from typing import Any
 from zlib import crc32
 
 from ..wire.entry import next_chain
+from . import wal
 from .base import (
     AppendRefused,
     Commit,
@@ -482,6 +483,7 @@ def _as_unusable(path: str) -> Iterator[None]:
 def _open(path: str) -> tuple[sqlite3.Connection, dict[str, int]]:
     """The one connection, with the schema in place and everything about it durable; and the ids
     of the groups by name."""
+    _check_log(f"{path}-wal")
     # check_same_thread: the store may be opened in one thread and then used in another (law 6).
     db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
@@ -505,6 +507,17 @@ def _open(path: str) -> tuple[sqlite3.Connection, dict[str, int]]:
     except BaseException:
         db.close()
         raise
+
+
+def _check_log(path: str) -> None:
+    """See that SQLite will not take damage for the end of its log."""
+    with suppress(FileNotFoundError), open(path, "rb") as file:
+        found = wal.damage(file.read())
+        if found is not None:
+            raise StoreUnusable(
+                f"{path} is damaged ({found}); restore the store from a backup, or remove this one "
+                "file to go on without the commits in it"
+            )
 
 
 def _check_or_create(db: sqlite3.Connection, path: str) -> None:

@@ -1,0 +1,75 @@
+"""A torn end is what SQLite may forget; damage before it is not.  On logs that SQLite itself has written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from score_server.stores.base import Commit, StoreUnusable
+from score_server.stores.sqlite import SqliteStore
+from score_server.stores.wal import damage
+
+HEADER, FRAME = 32, 24 + 4096
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> bytes:
+    """A log of several commits, as a killed server leaves it."""
+    store = SqliteStore(str(tmp_path / "a.db"))
+    for n in range(4):
+        store.commit(Commit(new_groups=((f"g{n}", bytes(16)),)))
+    found = (tmp_path / "a.db-wal").read_bytes()
+    store.close()
+    return found
+
+
+def frames_of_last_commit(log: bytes) -> int:
+    ends = [at for at in range(HEADER, len(log), FRAME) if any(log[at + 4 : at + 8])]
+    return (ends[-1] - ends[-2]) // FRAME
+
+
+def flipped(log: bytes, at: int, bit: int = 0) -> bytes:
+    copy = bytearray(log)
+    copy[at] ^= 1 << bit
+    return bytes(copy)
+
+
+def test_a_whole_log_and_an_empty_one_are_fine(log: bytes) -> None:
+    assert damage(log) is None
+    assert damage(b"") is None
+    assert damage(log[:HEADER]) is None
+
+
+def test_an_end_torn_at_any_byte_is_no_damage(log: bytes) -> None:
+    for length in range(0, len(log), 97):
+        assert damage(log[:length]) is None
+
+
+def test_bytes_that_were_not_written_yet_in_the_last_commit_are_no_damage(log: bytes) -> None:
+    begin = len(log) - frames_of_last_commit(log) * FRAME
+    for at in range(begin, len(log), 61):
+        assert damage(flipped(log, at)) is None
+    assert damage(log[:begin] + bytes(len(log) - begin)) is None
+
+
+def test_a_rest_of_a_commit_that_was_rolled_back_is_no_damage(log: bytes) -> None:
+    frame = bytearray(log[-FRAME:])
+    frame[4:8] = bytes(4)  # not the last one of its commit
+    assert damage(log + bytes(frame) + bytes(frame)) is None
+
+
+def test_a_bit_flipped_in_the_header_or_before_the_last_commit_is_damage(log: bytes) -> None:
+    begin = len(log) - frames_of_last_commit(log) * FRAME
+    for at in [*range(HEADER), *range(HEADER, begin - FRAME, 331)]:
+        assert damage(flipped(log, at, at % 8)) is not None, at
+
+
+def test_a_store_with_a_damaged_log_is_refused_and_left_alone(tmp_path: Path, log: bytes) -> None:
+    path = tmp_path / "b.db"
+    SqliteStore(str(path)).close()
+    bad = flipped(log, HEADER + 100)
+    (tmp_path / "b.db-wal").write_bytes(bad)
+    with pytest.raises(StoreUnusable, match=r"b\.db-wal is damaged \(the bytes from 32 on are not"):
+        SqliteStore(str(path))
+    assert (tmp_path / "b.db-wal").read_bytes() == bad
