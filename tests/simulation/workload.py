@@ -76,6 +76,9 @@ def make_plans(seed: int) -> list[list[Op]]:
             numbers = (choose.randrange(100), choose.randrange(100), choose.randrange(1, 100))
             late = index >= count - 2
             plan.append(Op(choose.choice(kinds), group, numbers, f"{client}.{index}", late))
+        if choose.random() < 0.2:
+            # Somebody sits on a turn while everybody else expects to be served.
+            plan[-2] = plan[-2]._replace(what="hold", group=groups[0], numbers=(2, 0, 0))
         plans.append(plan)
     return plans
 

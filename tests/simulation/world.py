@@ -13,9 +13,13 @@ from __future__ import annotations
 import gc
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+from score_server.core import core, feed
+from score_server.core import group as groups
 from score_server.shell.server import Clock
 from score_server.wire.limits import Limits
 
@@ -30,6 +34,12 @@ FAULTS = (
     "cut", "half-open", "stall", "server-crash", "server-stop", "client-crash", "fsync", "full", "rot",
     "clock", "restore",
 )  # fmt: skip
+BOUNDS: dict[tuple[Any, str], tuple[int | None, ...]] = {
+    (groups, "RECENT_BYTES_MAX"): (None, 300, 1),
+    (feed, "RECENT_BYTES_TOTAL_MAX"): (None, None, 500),
+    (feed, "SLICES_TOTAL_MAX"): (None, None, 1),
+    (core, "ANSWERS_MAX"): (None, None, 2),
+}
 EVENTS_FAULTY_MAX = 4_000
 EVENTS_HEALING_MAX = 12_000
 RETENTION_S = 3600
@@ -68,6 +78,8 @@ class World:
             part: swarm.choice((0.1, 1.0, 1.0, 5.0))
             for part in ("to server", "to client", "server", "disk", "client")
         }
+        # Bounds of the server's memory, small enough to be met: (module, name) -> value.
+        self.bounds = {place: swarm.choice(values) for place, values in BOUNDS.items()}
         self.split = swarm.choice((0.0, 0.2, 0.9))
         self.limits = Limits(retention_s=RETENTION_S, turn_lease_ms=100)
         self.now = 0.0
@@ -372,7 +384,7 @@ class World:
         self.note(f"{group} rots")
 
     def _jump(self) -> None:
-        hours = self.choose.choice((-3, -0.5, 0.4, 0.9, 1.5))
+        hours = self.choose.choice((-3, -3, -0.5, 0.4, 0.9, 1.5))
         self.clock_offset_ms += int(hours * 3_600_000)
 
     def _restore(self) -> None:
@@ -456,6 +468,19 @@ _FAULTS: dict[str, Callable[[World], None]] = {
 }
 
 
+@contextmanager
+def _bounded(bounds: dict[tuple[Any, str], int | None]) -> Iterator[None]:
+    before = {place: getattr(*place) for place in bounds}
+    try:
+        for (module, name), value in bounds.items():
+            if value is not None:
+                setattr(module, name, value)
+        yield
+    finally:
+        for (module, name), value in before.items():
+            setattr(module, name, value)
+
+
 def run(seed: int, options: Options = Options(), *, verbose: bool = False) -> World:
     """Run *seed* to its end; the world as it was then.
 
@@ -468,7 +493,8 @@ def run(seed: int, options: Options = Options(), *, verbose: bool = False) -> Wo
     gc.disable()
     world = World(seed, options, verbose=verbose)
     try:
-        world.run()
+        with _bounded(world.bounds):
+            world.run()
     except Violation as violation:
         violation.world = world
         raise
