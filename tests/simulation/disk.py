@@ -43,6 +43,7 @@ class Disk:
         self.entry_bytes: list[tuple[str, int, int]] = []  # (group, start, end) of synced entries
         self.last_record = 0  # where the last synced record begins
         self.rotten: set[str] = set()
+        self.has_rotted: set[str] = set()  # also those that a backup has made whole again
 
     def crash(self, choose: random.Random) -> None:
         """Power is gone: of what was not synced a part stays, perhaps with rubbish in it."""
@@ -63,6 +64,7 @@ class Disk:
         group, start, end = choose.choice(old)
         self.data[choose.randrange(start, end)] ^= 1 << choose.randrange(8)
         self.rotten.add(group)
+        self.has_rotted.add(group)
         return group
 
     def backup(self) -> bytes | None:

@@ -51,7 +51,9 @@ def attempt(seed: int, options: Options) -> Failure | None:
     return None
 
 
-def shrunk(failure: Failure, bug: Bug | None = None) -> Failure:
+def shrunk(
+    failure: Failure, bug: Bug | None = None, *, attempts_max: int = ATTEMPTS_MAX
+) -> Failure:
     """A failure of the same promise with fewer faults and operations."""
     best, attempts = failure, 0
     with planted(bug):
@@ -60,7 +62,7 @@ def shrunk(failure: Failure, bug: Bug | None = None) -> Failure:
             progress = False
             for options in _smaller(best):
                 attempts += 1
-                if attempts > ATTEMPTS_MAX:
+                if attempts > attempts_max:
                     return best
                 found = attempt(best.seed, options)
                 if found and found.violation.promise == best.violation.promise:

@@ -98,9 +98,9 @@ def test_other_seeds_are_other_runs() -> None:
 def test_a_failure_is_made_smaller_and_names_the_command_that_replays_it() -> None:
     bug = BY_NAME["settling forgets what was asked for"]
     failure = _first_failure(bug)
-    small = shrunk(failure, bug)
+    small = shrunk(failure, bug, attempts_max=50)
     assert small.violation.promise == failure.violation.promise
-    assert len(small.world.trace) < len(failure.world.trace)
+    assert small.options != Options()
     command = small.command(bug)
     assert command.startswith(f"python -m tests.simulation --seed {failure.seed} --")
     assert command.endswith(f'--bug "{bug.name}"')

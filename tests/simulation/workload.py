@@ -234,7 +234,8 @@ class Process:
             if isinstance(cause, score.GroupReplacedError):
                 self.rejoin(call, op.group, cause)
             elif not (
-                isinstance(cause, score.GroupDamagedError) and op.group in self.world.disk.rotten
+                isinstance(cause, score.GroupDamagedError)
+                and op.group in self.world.disk.has_rotted
             ):
                 self.check_patience(healing, f"{oracle.tell(call)}: {error}")
         except NOTHING as error:
@@ -242,7 +243,7 @@ class Process:
             self.check_allowed(error, healing, f"{oracle.tell(call)}: {error}")
         except score.GroupDamagedError as error:
             oracle.nothing(call, "GroupDamagedError")
-            if op.group not in self.world.disk.rotten:
+            if op.group not in self.world.disk.has_rotted:
                 oracle.fail("protocol", f"{oracle.tell(call)}: {error}")
         except score.GroupReplacedError as error:
             oracle.nothing(call, "GroupReplacedError")
@@ -256,7 +257,7 @@ class Process:
             oracle.done(call, None, type(error).__name__, position)
         except score.ServerError as error:
             # A submission on a channel that ended by damage.
-            if op.group not in self.world.disk.rotten or type(error) is not score.ServerError:
+            if op.group not in self.world.disk.has_rotted or type(error) is not score.ServerError:
                 raise
             oracle.nothing(call, type(error).__name__)
 
@@ -610,7 +611,7 @@ class Pipeline:
                     world.oracle.resolved(call, call.names[-1], "expired", None)
                     call.state = "expired"
         except score.ServerError:
-            if self.op.group not in world.disk.rotten:
+            if self.op.group not in world.disk.has_rotted:
                 raise
         finally:
             for call in self.calls.values():
