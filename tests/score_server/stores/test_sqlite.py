@@ -484,3 +484,69 @@ def test_a_page_that_sqlite_cannot_read_is_damage_of_that_group(path: str) -> No
 def test_a_refusal_names_who_is_suspected(store: SqliteStore) -> None:
     with pytest.raises(AppendRefused, match="does somebody else write to this store"):
         store.commit(Commit((), (NewEntry("g", 2, 1, b"x", INCARNATION),)))
+
+
+def test_a_place_that_was_changed_is_found(path: str) -> None:
+    store = SqliteStore(path)
+    store.commit(chained("g", *PAYLOADS))
+    store.close()
+    edit(path, "UPDATE entries SET position = 5 WHERE position = 3")
+    store = SqliteStore(path)
+    assert payloads(store) == [b"one", b"two"]
+    with pytest.raises(GroupDamaged, match="entry 4 does not fit"):
+        store.read("g", 2, 100)
+    with pytest.raises(GroupDamaged, match="its place was changed"):
+        store.chain_at("g", 5)
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("groups SET name = 'h'", "group 'h'"),
+        ("sessions SET settled = 7", "a session"),
+        ("outcomes SET position = 2", "an outcome"),
+    ],
+)
+def test_a_row_that_is_not_as_it_was_written_refuses_the_store(
+    path: str, change: str, said: str
+) -> None:
+    store = SqliteStore(path)
+    outcome = StoredOutcome(1, 1, "g", True)
+    session = SessionChange(b"s" * 16, "ada", 1, 0, (outcome,))
+    store.commit(chained("g", b"one")._replace(sessions=(session,)))
+    store.close()
+    edit(path, f"UPDATE {change}")
+    store = SqliteStore(path)
+    with pytest.raises(StoreUnusable, match=rf"is damaged \({said}\); restore it"):
+        store.load()
+    store.close()
+
+
+@pytest.mark.parametrize("size", [0, 50])
+def test_a_store_that_was_cut_off_is_not_taken_for_a_new_one(path: str, size: int) -> None:
+    SqliteStore(path).close()
+    with open(path, "r+b") as file:
+        file.truncate(size)
+    with pytest.raises(StoreUnusable, match=f"was cut off to {size} bytes"):
+        SqliteStore(path)
+
+
+def test_a_folder_that_cannot_be_synced_is_said(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(StoreUnusable, match=r"its folder .* cannot be written: Input/output error"):
+        SqliteStore(path)
+
+
+def test_a_lock_file_that_cannot_be_written_is_said(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.ftruncate", fail)
+    with pytest.raises(StoreUnusable, match=r"lock cannot be written: No space left"):
+        SqliteStore(path)

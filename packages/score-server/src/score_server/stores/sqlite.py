@@ -56,6 +56,8 @@ SCHEMA_VERSION = 1
 WAL_BYTES_MAX = 8 * 1024 * 1024
 _Row = tuple[Any, ...]
 _SEALED = ("groups", "sessions", "outcomes")
+_HEADER_BYTES = 100  # of an SQLite file; it writes whole pages
+_MADE = b"a store was made\n"  # in the lock file, behind the process's number
 _CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 _SCHEMA = """
@@ -134,10 +136,13 @@ class SqliteStore(LogStore):
         self._path = os.path.abspath(path)
         self._broken: str | None = None
         self._closed = False
-        self._lock = _take_lock(self._path)
+        self._lock, was_made = _take_lock(self._path)
         try:
             with _as_unusable(self._path):
+                _check_size(self._path, was_made)
                 self._db, self._ids = _open(self._path)
+                if not was_made:
+                    os.write(self._lock, _MADE)
         except BaseException:
             os.close(self._lock)
             raise
@@ -428,8 +433,9 @@ def _code(error: sqlite3.Error) -> int:
 # ---------------------------------------------------------------- opening
 
 
-def _take_lock(path: str) -> int:
-    """Lock ``<path>.lock`` for as long as the returned descriptor is open.
+def _take_lock(path: str) -> tuple[int, bool]:
+    """Lock ``<path>.lock`` for as long as the returned descriptor is open; and whether there was a store
+    at *path* before.
 
     The file stays: removing it would let two servers lock two different files of one name.
     """
@@ -443,20 +449,32 @@ def _take_lock(path: str) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        owner = os.read(lock, 32).decode("ascii", "replace").strip() or "unknown"
+        owner = os.read(lock, 32).decode("ascii", "replace").partition("\n")[0] or "unknown"
         os.close(lock)
         raise StoreUnusable(
             f"{path} is in use by another server (process {owner}); one server uses a file at a time"
         ) from error
     try:
+        was_made = os.pread(lock, 64, 0).endswith(_MADE)
         os.ftruncate(lock, 0)
-        os.write(lock, f"{os.getpid()}\n".encode("ascii"))
+        os.write(lock, f"{os.getpid()}\n".encode("ascii") + (_MADE if was_made else b""))
     except OSError as error:
         os.close(lock)
         raise StoreUnusable(
             f"the lock file {path}.lock cannot be written: {error.strerror}"
         ) from error
-    return lock
+    return lock, was_made
+
+
+def _check_size(path: str, was_made: bool) -> None:
+    """See that SQLite will not take the rest of a store for a new, empty file."""
+    with suppress(FileNotFoundError):
+        size = os.stat(path).st_size
+        if size < _HEADER_BYTES and (size or was_made):
+            raise StoreUnusable(
+                f"{path} was cut off to {size} bytes; restore it from a backup, or remove it to "
+                "start anew, with nothing in it"
+            )
 
 
 @contextmanager
@@ -476,7 +494,7 @@ def _as_unusable(path: str) -> Iterator[None]:
         raise StoreUnusable(f"{path} cannot be opened: {error}; {advice}") from error
     except OSError as error:
         raise StoreUnusable(
-            f"{path} cannot be opened: its folder cannot be synced: {error.strerror}"
+            f"{path} cannot be opened: its folder or its lock file cannot be written: {error.strerror}"
         ) from error
 
 
