@@ -24,6 +24,10 @@ from typing import NamedTuple, TypeVar
 
 import pytest
 
+from score.testing.check import check as check_promises
+from score.testing.history import read_history
+from score.testing.history_log import read_log
+
 from .ledger import Tries, check
 from .worker import Worker
 
@@ -243,7 +247,17 @@ class Site:
             newcomer.close()
         for worker in self.workers:
             assert worker.contents() == (values, total), f"{worker.name} holds something else"
-        return check(ledgers, values, total)
+        tries = check(ledgers, values, total)
+        self._check_history()
+        return tries
+
+    def _check_history(self) -> None:
+        """P1 to P8, by what every client recorded and the final logs."""
+        history = read_history(*sorted(self.folder.glob("*.history")))
+        for group in ("values", "counts"):
+            history.log += read_log(self.url, group)
+        verdict = check_promises(history)
+        assert verdict.ok, str(verdict)
 
     def end(self) -> None:
         for program in self.programs:

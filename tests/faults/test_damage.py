@@ -180,7 +180,7 @@ def test_no_flipped_bit_of_a_store_goes_unnoticed(
     size = len(small.ordered.store)
     damages = [Damage(False, at, bit) for at in range(size) for bit in range(8)]
     if not scale.whole:
-        damages = random.Random(SEED).sample(damages, 3000)
+        damages = random.Random(SEED).sample(damages, 1500)
     told = outcomes(small.ordered, small.expected, damages)
     figures |= {"bits": len(damages)} | Counter(told.values())
     assert not [damage for damage, word in told.items() if word in ("WRONG", "older")]
@@ -190,7 +190,7 @@ def test_no_store_that_was_cut_off_goes_unnoticed(
     small: Store, scale: Scale, figures: dict[str, object]
 ) -> None:
     points = range(1, len(small.ordered.store))  # cut off to nothing: the next test
-    damages = [Damage(False, at, None) for at in scale.spread(points, 800)]
+    damages = [Damage(False, at, None) for at in scale.spread(points, 400)]
     told = outcomes(small.ordered, small.expected, damages)
     figures |= {"cuts": len(damages)} | Counter(told.values())
     assert not [damage for damage, word in told.items() if word in ("WRONG", "older")]
@@ -213,7 +213,7 @@ def test_no_flipped_bit_of_a_killed_servers_log_goes_unnoticed_but_in_its_last_c
     wal = small.killed.wal
     assert wal is not None
     choose = random.Random(SEED)
-    points = scale.spread(range(len(wal)), 400)[:: scale.pick(1, 5)]
+    points = scale.spread(range(len(wal)), 150)[:: scale.pick(1, 5)]
     damages = [Damage(True, at, choose.randrange(8)) for at in points]
     told = outcomes(small.killed, small.expected, damages)
     figures |= {"bits": len(damages)} | Counter(told.values())
@@ -234,7 +234,7 @@ def test_a_killed_servers_log_that_was_cut_off_is_an_earlier_moment_and_never_a_
 ) -> None:
     wal = small.killed.wal
     assert wal is not None
-    points = scale.spread(range(len(wal) + 1), 400)[:: scale.pick(1, 5)]
+    points = scale.spread(range(len(wal) + 1), 150)[:: scale.pick(1, 5)]
     told = outcomes(small.killed, small.expected, [Damage(True, at, None) for at in points])
     figures |= {"cuts": len(points)} | Counter(told.values())
     assert not [damage for damage, word in told.items() if word == "WRONG"]

@@ -38,7 +38,7 @@ def test_random_kills_of_the_server_with_eight_clients_lose_and_repeat_nothing(
     tmp_path: Path, scale: Scale, figures: dict[str, object]
 ) -> None:
     choose = random.Random(SEED)
-    kills = scale.pick(6, 100)
+    kills = scale.pick(4, 100)
     with site(tmp_path / "s") as here:
         here.start()
         for name in NAMES:
@@ -67,7 +67,7 @@ def test_random_kills_of_clients_and_of_the_server_lose_and_repeat_nothing(
     tmp_path: Path, scale: Scale, figures: dict[str, object]
 ) -> None:
     choose = random.Random(SEED + 1)
-    kills, client_kills = scale.pick(4, 30), 0
+    kills, client_kills = scale.pick(3, 30), 0
     with site(tmp_path / "s") as here:
         here.start()
         running = {name: here.program(name) for name in NAMES[:4]}

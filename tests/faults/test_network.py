@@ -41,7 +41,7 @@ def test_a_connection_cut_after_any_byte_costs_no_call_its_one_right_answer(
         with Relay(here.url) as relay:
             up, down = conversation(here, relay, "dry")
             # Names and positions grow in the course of it: a few bytes more.
-            points = scale.spread(range((up if way == "up" else down) + 20), 40)
+            points = scale.spread(range((up if way == "up" else down) + 20), 25)
             for after in points:
                 relay.cut_next(**{way: after})
                 conversation(here, relay, f"c{after:04}")

@@ -4,7 +4,8 @@ As a program:  python worker.py URL NAME LEDGER OPERATIONS [DEADLINE_S]
 
 It works on two groups: the count ``total`` of the map "counts", and the list "values".  *OPERATIONS* 0: until it
 is killed.  Each line of the ledger is one unbuffered write, the ``try`` before the call, so that a
-killed worker's ledger lacks nothing that others may have seen.
+killed worker's ledger lacks nothing that others may have seen.  Beside it a history is recorded for
+``score.testing.check``, which knows more promises than the ledger can tell.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import score
 from score import SMap, SVec
+from score.testing.history_recorder import Recorder
 
 TOTAL = "total"
 START_S_MAX = 60.0
@@ -31,6 +33,7 @@ class Worker:
         self._file = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._deadline_s = deadline_s
         self.client = score.connect(url, name=name, timeout=deadline_s, wait=START_S_MAX)
+        self._recorder = Recorder(self.client, ledger.with_suffix(".history"), name)
         self._counts: SMap[str, int] | None = None
         self._values: SVec[str] | None = None
         self._number = 0
@@ -88,6 +91,7 @@ class Worker:
         return list(values), counts.get(TOTAL, 0)
 
     def close(self) -> None:
+        self._recorder.close()
         self.client.close()
         os.close(self._file)
 
