@@ -10,7 +10,6 @@ the latest state, positional ones only if nothing at or before their place chang
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
@@ -35,8 +34,7 @@ from score import Client, ConflictError, SMap, SStack, StaleHandleError, SVec
 from score.testing import server
 
 SETTINGS = settings(
-    max_examples=40,
-    stateful_step_count=40,
+    stateful_step_count=50,
     deadline=None,
     derandomize=True,
     database=None,
@@ -63,7 +61,7 @@ LEAVES: list[Any] = [0, 1, 1.0, -0.0, True, None, "x", 2**70, NOON_ELSEWHERE, (1
 keys = st.sampled_from(KEYS)
 leaves = st.sampled_from(LEAVES)
 leaf_lists = st.lists(leaves, max_size=3)
-values = st.one_of(leaves, leaf_lists)
+values = st.one_of(leaf_lists, leaves, leaf_lists)
 views = st.integers(0, 2)
 groups = count()
 
@@ -140,7 +138,7 @@ class SharedMachine(RuleBasedStateMachine):
     ) -> None:
         """*call* on a view must do to the latest state what *change* does: (result, touched)."""
         view = self.views[number]
-        state = copy.deepcopy(self.states[self.head])
+        state = self.states[self.head].copy()
         fails = None
         try:
             result, touched = change(state)
@@ -218,6 +216,10 @@ class MapState:
     content: dict[Any, Any] = field(default_factory=dict)
     lists: dict[int, list[Any]] = field(default_factory=dict)
     gone: dict[int, list[Any]] = field(default_factory=dict)
+
+    def copy(self) -> MapState:
+        lists = {number: list(items) for number, items in self.lists.items()}
+        return MapState(dict(self.content), lists, dict(self.gone))
 
     def store(self, key: Any, value: Any) -> Any:
         self.drop(self.content.get(key))
@@ -349,7 +351,7 @@ class MapMachine(SharedMachine):
 
     def change(self, operation: tuple[Any, ...]) -> Callable[[MapState], tuple[Any, Any]]:
         def changed(state: MapState) -> tuple[Any, Any]:
-            before = copy.deepcopy(state)
+            before = state.copy()
             return run(state, *operation), lowest_changes(before, state)
 
         return changed
@@ -382,13 +384,15 @@ class MapMachine(SharedMachine):
             return batch.results
 
         def change(state: MapState) -> tuple[Any, Any]:
-            before = copy.deepcopy(state)
+            before = state.copy()
             todo = [("append", ref.number, "in batch")] if isinstance(ref, Ref) else []
             todo += operations + [("put", "made", [1])] * made
             results = []
             for index, operation in enumerate(todo):
                 try:
-                    results.append(copy.deepcopy(run(state, *operation)))
+                    result = run(state, *operation)
+                    # A list may be changed further by what follows.
+                    results.append(list(result) if isinstance(result, list) else result)
                 except Fails as fails:
                     raise Fails(fails.kind, index) from None
             if made:
@@ -415,7 +419,7 @@ class MapMachine(SharedMachine):
 
         Equality is checked all the same, and so is that all views agree.
         """
-        state = copy.deepcopy(self.states[self.head])
+        state = self.states[self.head].copy()
         places = {repr(exact(key)): key for key in state.content}
         order = [places.pop(repr(exact(key))) for key in self.views[number]]
         assert not places
@@ -831,8 +835,83 @@ class StackMachine(SharedMachine):
                 self.views[number].peek()
 
 
-@pytest.mark.parametrize("machine", [MapMachine, VecMachine, StackMachine])
+@pytest.mark.parametrize(
+    ("machine", "examples"), [(MapMachine, 120), (VecMachine, 120), (StackMachine, 30)]
+)
 def test_views_hold_exactly_what_the_order_says(
-    machine: type[SharedMachine], clients: list[Client]
+    machine: type[SharedMachine], examples: int, clients: list[Client]
 ) -> None:
-    run_state_machine_as_test(lambda: machine(clients), settings=SETTINGS)
+    run_state_machine_as_test(
+        lambda: machine(clients), settings=settings(SETTINGS, max_examples=examples)
+    )
+
+
+# ---------------------------------------------------------------- loops that write
+
+
+def meddled(other: SMap[int, int]) -> Iterator[None]:
+    """Somebody else's changes, one at each step: keys that come, go and change."""
+    for step in count():
+        other[100 + step] = step
+        other.discard(step % 7)
+        other.increment(step % 5)
+        yield
+
+
+def test_a_loop_over_a_copy_may_write_whatever_others_do(clients: list[Client]) -> None:
+    name = f"loop {next(groups)}"
+    mine, other = SMap[int, int](clients[0], name), SMap[int, int](clients[2], name)
+    mine.update(dict.fromkeys(range(20), 0))
+    others = meddled(other)
+    met = []
+    for key in list(mine):
+        next(others)
+        mine.increment(key, 1000)
+        met.append(key)
+    assert met == list(range(20))
+    other.sync()
+    assert other == mine
+    assert all(mine[key] >= 1000 for key in met[7:])  # others take the first ones out again
+
+
+def test_a_loop_in_a_batch_meets_one_state_and_takes_effect_at_once(clients: list[Client]) -> None:
+    name = f"loop {next(groups)}"
+    mine, other = SMap[int, int](clients[0], name), SMap[int, int](clients[2], name)
+    mine.update(dict.fromkeys(range(20), 0))
+    others = meddled(other)
+    with mine.batch() as batch:
+        for key in mine:
+            next(others)
+            batch.increment(key, 1000)
+            assert mine[key] == 0  # the view moves at the end, once
+    other.sync()
+    assert other == mine
+    assert sum(value >= 1000 for value in mine.values()) == 20
+
+
+def test_a_loop_over_the_view_itself_that_writes_is_told_so(clients: list[Client]) -> None:
+    name = f"loop {next(groups)}"
+    mine, other = SMap[int, int](clients[0], name), SMap[int, int](clients[2], name)
+    mine.update(dict.fromkeys(range(20), 0))
+    others = meddled(other)
+    with pytest.raises(RuntimeError, match="changed size during iteration"):
+        for key in mine:
+            next(others)
+            mine.increment(key)
+
+
+def test_a_list_is_thinned_out_from_behind_or_in_one_batch(clients: list[Client]) -> None:
+    name = f"loop {next(groups)}"
+    mine, other = SVec[int](clients[0], name), SVec[int](clients[2], name)
+    mine.extend(range(10))
+    for index in reversed(range(len(mine))):
+        if mine[index] % 2:
+            other.append(-2)  # behind the place: no conflict
+            del mine[index]
+    other.sync()
+    assert other == mine == [0, 2, 4, 6, 8, -2, -2, -2, -2, -2]
+    with mine.batch() as batch:
+        for index in reversed(range(len(mine))):
+            if mine[index] < 0:
+                del batch[index]
+    assert mine == [0, 2, 4, 6, 8]

@@ -17,6 +17,7 @@ from score.testing.check import check
 from score.testing.history import (
     CHUNK_LINES,
     Ask,
+    History,
     HistoryError,
     LogEntry,
     Operation,
@@ -79,6 +80,15 @@ def test_reading_takes_back_what_writing_gave(tmp_path: Path) -> None:
     history = good_history(seed=1, operations=CHUNK_LINES + 10)
     history.retention = 5
     write_history(history, tmp_path / "file")
+    assert read_history(tmp_path / "file") == history
+
+
+def test_a_record_is_put_where_it_belongs(tmp_path: Path) -> None:
+    history = History()
+    for record in LINES.values():
+        history.add(record)
+    write_history(history, tmp_path / "file")
+    assert (tmp_path / "file").read_text().splitlines() == list(LINES)
     assert read_history(tmp_path / "file") == history
 
 

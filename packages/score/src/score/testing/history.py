@@ -162,7 +162,7 @@ class History:
                 self.asks.append(record)
             case State():
                 self.states.append(record)
-            case LogEntry():
+            case _:
                 self.log.append(record)
 
 
