@@ -32,7 +32,7 @@ class Pipe:
         return (bool(self.data) or self.end is not None) and now >= self.stalled_until
 
     def finish(self, end: str) -> None:
-        if self.end is None:
+        if self.end is None and not self.swallows:
             self.end = end
 
     def cut(self, keep: int) -> None:

@@ -255,6 +255,11 @@ class Process:
         except FAILURES as error:
             position = self.structures[op.group].position if op.group in self.structures else 0
             oracle.done(call, None, type(error).__name__, position)
+        except score.ServerBusyError as error:
+            # What became of the change before cannot be settled now.
+            oracle.nothing(call, type(error).__name__)
+            if not oracle.forgets:
+                raise
         except score.ServerError as error:
             # A submission on a channel that ended by damage.
             if op.group not in self.world.disk.has_rotted or type(error) is not score.ServerError:
@@ -294,6 +299,11 @@ class Process:
             outcome = self.client.outcome(token_of(name))
         except score.DeadlineExceeded as error:
             self.check_patience(healing, str(error))
+            self.call.state = "nothing"
+            return
+        except score.ServerBusyError:
+            if not oracle.forgets:
+                raise
             self.call.state = "nothing"
             return
         self.call.state = "done"

@@ -81,7 +81,11 @@ class World:
         # Bounds of the server's memory, small enough to be met: (module, name) -> value.
         self.bounds = {place: swarm.choice(values) for place, values in BOUNDS.items()}
         self.split = swarm.choice((0.0, 0.2, 0.9))
-        self.limits = Limits(retention_s=RETENTION_S, turn_lease_ms=100)
+        self.limits = Limits(
+            retention_s=RETENTION_S,
+            turn_lease_ms=100,
+            pinned_max=swarm.choice((1024, 1024, 1024, 2)),
+        )
         self.now = 0.0
         self.clock_offset_ms = 0
         self.healing = False
@@ -92,6 +96,8 @@ class World:
         self.backup: bytes | None = None
         self.oracle = Oracle()
         self.oracle.retention_ms = RETENTION_S * 1000
+        # So few pins that the oldest outcomes are forgotten: "expired" then, never a wrong answer.
+        self.oracle.forgets = self.limits.pinned_max < 1024
         self.connections: dict[int, Connection] = {}
         self._last_connection = 0
         self.known_names: set[tuple[bytes, int]] = set()
@@ -339,9 +345,16 @@ class World:
         return self.choose.choice(live) if live else None
 
     def _cut(self) -> None:
-        connection = self._some_connection()
-        if connection is not None:
-            connection.cut(self.choose)
+        sending = [c for c in self.connections.values() if c.to_server.data]
+        if sending and self.choose.random() < 0.5:
+            # The client learns of it at once; what it had sent arrives late, perhaps after it has
+            # connected again.
+            connection = self.choose.choice(sending)
+            connection.to_client.cut(0)
+            connection.to_server.finish("reset")
+            connection.to_server.stalled_until = self.now + self.choose.random() * 2
+        elif (some := self._some_connection()) is not None:
+            some.cut(self.choose)
 
     def _half_open(self) -> None:
         connection = self._some_connection()
@@ -440,7 +453,9 @@ class World:
             if call.state in ("unknown", "died") and call.names and call.era == oracle.era:
                 name = call.names[-1]
                 if name not in oracle.where and name not in oracle.noes:
-                    if name[0] in oracle.last_used_ms and "clock" not in self.faults:
+                    if name[0] in oracle.last_used_ms and not (
+                        "clock" in self.faults or oracle.forgets
+                    ):
                         oracle.fail("P7", f"{oracle.tell(call)} was never resolved")
 
         if not oracle.era:
