@@ -208,11 +208,10 @@ class SqliteStore(LogStore):
                 (group_id, after),
             )
             for position, encoded, stored, seal in rows:
-                # What is not bytes cannot be hashed: SQLite gives NULL for a type that was flipped.
                 if (
-                    type(encoded) is not bytes
+                    _entry_seal(position, stored) != seal
+                    or type(encoded) is not bytes
                     or next_chain(chain, encoded) != stored
-                    or _entry_seal(position, stored) != seal
                 ):
                     damage = f"entry {position} does not fit its chain"
                     break
@@ -247,8 +246,8 @@ class SqliteStore(LogStore):
             row = self._db.execute(sql, (group_id,)).fetchone()
             return 0, row[1]
         position, chain, seal = row
-        if type(chain) is not bytes or _entry_seal(position, chain) != seal:
-            raise GroupDamaged(group, position, f"its place was changed ({self._path})")
+        if _entry_seal(position, chain) != seal:
+            raise GroupDamaged(group, after, f"the place of an entry was changed ({self._path})")
         return position, chain
 
     def _end_is_wrong(self, group_id: int, position: int, chain: bytes) -> str | None:
@@ -420,8 +419,13 @@ def _seal(*fields: object) -> int:
     return crc32(repr(fields).encode())
 
 
-def _entry_seal(position: int, chain: bytes) -> int:
-    """Binds an entry's place to it: the chain, of what the entry says, does not know it."""
+def _entry_seal(position: object, chain: object) -> int:
+    """Binds an entry's place to it: the chain, of what the entry says, does not know it.
+
+    -1, which is no seal, for what cannot have been written (SQLite gives NULL for a type that was flipped).
+    """
+    if type(position) is not int or type(chain) is not bytes:
+        return -1
     return crc32(chain, position & 0xFFFFFFFF)
 
 
