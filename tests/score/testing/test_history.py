@@ -190,10 +190,10 @@ def test_a_recorded_program_keeps_the_promises_and_shows_all_that_it_did(
 def test_what_stays_unknown_is_recorded_as_that_and_then_asked_for(
     url: str, tmp_path: Path
 ) -> None:
-    def change(group: str) -> int:
+    def change(group: str, timeout: float = 30.0) -> int:
         """One change on a connection of its own; the bytes that came back for it."""
         before = relay.bytes_down
-        with score.connect(relay.url, timeout=0.5) as client:
+        with score.connect(relay.url, timeout=timeout) as client:
             with Recorder(client, tmp_path / "file", group):
                 SMap[str, int](client, group)["a"] = 1
         return relay.bytes_down - before
@@ -202,13 +202,13 @@ def test_what_stays_unknown_is_recorded_as_that_and_then_asked_for(
         size = change("g1")
         relay.cut_next(down=size - 1, then_refuse=True)
         with pytest.raises(score.OutcomeUnknown) as landed:
-            change("g2")
+            change("g2", timeout=1.5)
         relay.accept()
         with score.connect(relay.url) as client, Recorder(client, tmp_path / "file", "lost"):
             lost = SMap[str, int](client, "g3")
             lost["a"] = 1
             relay.refuse()
-            with client.deadline(0.05), pytest.raises(score.OutcomeUnknown) as gone:
+            with client.deadline(0.5), pytest.raises(score.OutcomeUnknown) as gone:
                 lost["b"] = 2
             relay.accept()
             assert client.outcome(landed.value.token).verdict == "taken"
