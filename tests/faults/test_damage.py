@@ -1,4 +1,4 @@
-"""Each bit of a store's files flipped, each truncated at every byte.
+"""Each bit of a store flipped, the file cut off at every byte, and a log of commits at many of both.
 
 A damaged store is refused in one clear line, or the damaged group is, or the damage was where nothing is kept:
 never is anything lost or changed without a word.  The store is opened in this process, as a server does it
@@ -213,7 +213,7 @@ def test_no_flipped_bit_of_a_killed_servers_log_goes_unnoticed_but_in_its_last_c
     wal = small.killed.wal
     assert wal is not None
     choose = random.Random(SEED)
-    points = scale.spread(range(len(wal)), 150)[:: scale.pick(1, 5)]
+    points = scale.spread(range(len(wal)), 150)[:: scale.pick(1, 25)]
     damages = [Damage(True, at, choose.randrange(8)) for at in points]
     told = outcomes(small.killed, small.expected, damages)
     figures |= {"bits": len(damages)} | Counter(told.values())
@@ -234,7 +234,7 @@ def test_a_killed_servers_log_that_was_cut_off_is_an_earlier_moment_and_never_a_
 ) -> None:
     wal = small.killed.wal
     assert wal is not None
-    points = scale.spread(range(len(wal) + 1), 150)[:: scale.pick(1, 5)]
+    points = scale.spread(range(len(wal) + 1), 150)[:: scale.pick(1, 25)]
     told = outcomes(small.killed, small.expected, [Damage(True, at, None) for at in points])
     figures |= {"cuts": len(points)} | Counter(told.values())
     assert not [damage for damage, word in told.items() if word == "WRONG"]
