@@ -690,7 +690,7 @@ def plant(
     names: dict[str, Any] = {}
     module = vars(sys.modules[owner.__module__])
     code = compile(
-        f"from __future__ import annotations\n{source.replace(right, wrong)}", "planted", "exec"
+        f"from __future__ import annotations\n{source.replace(right, wrong)}", "<planted>", "exec"
     )
     exec(code, module, names)
     original = getattr(owner, method)
