@@ -38,7 +38,7 @@ def test_random_kills_of_the_server_with_eight_clients_lose_and_repeat_nothing(
     tmp_path: Path, scale: Scale, figures: dict[str, object]
 ) -> None:
     choose = random.Random(SEED)
-    kills = scale.pick(4, 100)
+    kills = 100
     with site(tmp_path / "s") as here:
         here.start()
         for name in NAMES:
