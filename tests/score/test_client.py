@@ -189,7 +189,7 @@ def test_an_unknown_outcome_is_settled_once_and_for_all(
         relay.cut_next(down=down - 1, then_refuse=True)
     client = score.connect(relay.url, name="ada")
     stock = SMap[str, int](client, "rehearsed")
-    with client.deadline(0.3), pytest.raises(score.OutcomeUnknown, match="outcome") as caught:
+    with client.deadline(2), pytest.raises(score.OutcomeUnknown, match="outcome") as caught:
         stock["x"] = 1
     assert isinstance(caught.value, TimeoutError)
     assert caught.value.group == "rehearsed"

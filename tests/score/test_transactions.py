@@ -319,7 +319,7 @@ def test_the_deadline_ends_it_and_says_how_often_it_was_tried(
     assert not hasattr(caught.value, "__notes__")
     mine.run_transaction(lambda t: t.update(n=0))
     assert mine["n"] == 0
-    with other.deadline(0.2):  # the turn was given back
+    with other.deadline(0.4):  # the turn was given back
         SMap[str, Any](other, "m")["n"] = 1
 
 
@@ -338,7 +338,7 @@ def test_what_went_wrong_in_a_turn_is_what_is_raised(client: Client) -> None:
 def test_all_attempts_together_have_one_deadline(
     relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with score.connect(relay.url, timeout=0.3) as client:
+    with score.connect(relay.url, timeout=1) as client:
         mine, theirs = two(client)
         monkeypatch.setattr(client, "take_turn", lambda _: None)  # with turns it would go through
         attempts = 0
@@ -452,7 +452,7 @@ def test_a_connection_cut_at_any_byte_counts_once(relay: Relay) -> None:
 
 def test_an_unknown_outcome_is_never_run_again(relay: Relay) -> None:
     runs = []
-    with score.connect(relay.url, timeout=0.3) as client:
+    with score.connect(relay.url, timeout=1) as client:
         mine = SMap[str, int](client, "m")
         mine["n"] = 1
 
