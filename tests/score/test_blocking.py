@@ -104,3 +104,11 @@ def test_a_send_that_the_peer_does_not_take_is_a_deadline() -> None:
             with pytest.raises(DeadlineExceeded, match="sending"):
                 link.flush(Deadline.after(0.05))
             theirs.close()
+
+
+def test_what_is_no_url_or_timeout_at_all_is_named() -> None:
+    with pytest.raises(InvalidUrlError, match="not 5"):
+        Address(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="not '5'"):
+        Deadline.after("5")  # type: ignore[arg-type]
+    assert str(Address("score://[::1]:9")) == "[::1]:9"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import pickle
@@ -16,6 +17,7 @@ from score import SMap, SVec
 from score.client import Client
 from score.session import Session
 from score.testing import server
+from score_server.wire import codec
 from score_server.wire import messages as wire
 
 from .relay import Relay, relayed
@@ -343,3 +345,50 @@ def test_a_group_from_another_store_is_refused_never_merged() -> None:
             vec = SVec[int](client, "elsewhere")
             vec.append(1)
             assert vec == [1]
+
+
+def test_a_view_that_stopped_sends_no_changes(client: Client) -> None:
+    mine, theirs = SMap[str, int](client, "m"), SMap[str, int](client, "m")
+    mine["n"] = 1
+    with pytest.raises(score.UpgradeNeededError):
+        client.submit(mine._view.replica, codec.encode([99, [1, 0, 0, "n", 2]]), wire.INTENT)
+    for _ in range(3):
+        with pytest.raises(score.UpgradeNeededError, match="update ucore"):
+            theirs["n"] = 3
+    # The first of the three could not know; the others were not even sent.
+    assert client.groups()[0].position == 3
+
+
+def test_the_kernels_word_that_a_peer_is_dead_is_a_lost_connection_and_no_deadline(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock = SMap[str, int](client, "stock")
+    stream = client._link._stream  # type: ignore[union-attr]
+
+    def dead(timeout: float | None) -> bytes:
+        raise OSError(errno.ETIMEDOUT, "dead")
+
+    monkeypatch.setattr(stream, "receive", dead)
+    stock["x"] = 1
+    assert stock == {"x": 1}
+
+
+def test_closing_does_not_wait_for_another_threads_call(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("score.client.GOODBYE_S_MAX", 0.01)
+    taken, done = threading.Event(), threading.Event()
+    ended: list[BaseException | None] = []
+
+    def call(link: object, deadline: object) -> None:
+        taken.set()
+        done.wait()
+
+    holder = threading.Thread(target=lambda: ended.append(client._perform(call)))
+    holder.start()
+    taken.wait()
+    client.close()
+    done.set()
+    holder.join()
+    assert ended == [None]
+    assert client._link is None

@@ -216,3 +216,15 @@ def test_a_server_that_breaks_the_protocol_is_named(
 def test_goodbye_says_what_is_settled(talk: Talk) -> None:
     talk.client.bye(7)
     assert talk.heard() == [m.Bye(7)]
+
+
+def test_a_channel_is_behind_once_its_replica_was_emptied_by_way_of_another(talk: Talk) -> None:
+    replica = new_replica()
+    assert not talk.client.is_behind_reset(replica)  # it has not joined here
+    talk.joined(replica)
+    assert not talk.client.is_behind_reset(replica)
+    replica.reset()
+    assert talk.client.is_behind_reset(replica)
+    talk.client.leave(replica)
+    talk.joined(replica)
+    assert not talk.client.is_behind_reset(replica)

@@ -174,3 +174,19 @@ def test_a_watch_on_a_closed_client_says_so(client: Client) -> None:
     with pytest.raises(score.ClosedError):
         next(watch)
     watch.close()
+
+
+def test_a_closed_watch_ends_at_once(client: Client) -> None:
+    m = SMap[str, int](client, "m")
+    watch = m.watch()
+    m["a"] = 1
+    watch.close()
+    assert [change.key for change in watch] == ["a"]  # what the view held already
+
+
+def test_a_deadline_around_them_bounds_watches_and_waits(client: Client) -> None:
+    m = SMap[str, int](client, "m")
+    with client.deadline(0.05):
+        assert list(m.watch()) == []
+    with client.deadline(0.05), pytest.raises(score.DeadlineExceeded):
+        m.wait_for(lambda: False)

@@ -5,6 +5,7 @@ Everything that decides what is sent and what an answer means is in ``conversati
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import socket
@@ -71,6 +72,8 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> Deadline:
+        if seconds is not None and not isinstance(seconds, int | float):
+            raise TypeError(f"a timeout is a number of seconds, or None, not {seconds!r}")
         return cls(None if seconds is None else clock() + seconds, clock)
 
     def remaining(self) -> float | None:
@@ -98,6 +101,8 @@ class Address:
         Raises:
             InvalidUrlError: it is not such a url.
         """
+        if url is not None and not isinstance(url, str):
+            raise InvalidUrlError(f"a url is text, score://host:port, not {url!r}")
         self.url = url or os.environ.get("SCORE_URL") or DEFAULT_URL
         try:
             parts = urlsplit(self.url)
@@ -110,6 +115,10 @@ class Address:
             raise self._invalid("there is something behind the port or before the host")
         self.host: str = host
         self.port: int = DEFAULT_PORT if port is None else port
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
     def _invalid(self, why: str) -> InvalidUrlError:
         return InvalidUrlError(
@@ -159,18 +168,21 @@ class Link:
             return
         try:
             self._stream.send_all(data, deadline.remaining())
-        except TimeoutError as error:
-            raise DeadlineExceeded("the deadline passed while sending") from error
         except OSError as error:
+            if isinstance(error, TimeoutError) and error.errno != errno.ETIMEDOUT:
+                raise DeadlineExceeded("the deadline passed while sending") from error
             raise ConnectionLost(f"sending failed: {error.strerror or error}") from error
 
     def receive(self, deadline: Deadline) -> None:
         """Wait for bytes and take them in."""
         try:
             data = self._stream.receive(deadline.remaining())
-        except TimeoutError as error:
-            raise DeadlineExceeded("the deadline passed while waiting for the server") from error
         except OSError as error:
+            # ETIMEDOUT is the kernel's word that the peer is dead, and a TimeoutError as well.
+            if isinstance(error, TimeoutError) and error.errno != errno.ETIMEDOUT:
+                raise DeadlineExceeded(
+                    "the deadline passed while waiting for the server"
+                ) from error
             raise ConnectionLost(f"receiving failed: {error.strerror or error}") from error
         self.conversation.receive(data)
 
@@ -221,7 +233,25 @@ class OperatingSystem:
         return random.Random()
 
     def connect(self, host: str, port: int, timeout: float | None) -> SocketStream:
-        return SocketStream(socket.create_connection((host, port), timeout=timeout))
+        until = None if timeout is None else time.monotonic() + timeout
+        failed: OSError = OSError(f"{host} has no address")
+        # create_connection would give each address of a name the whole of *timeout*.
+        for family, kind, proto, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        ):
+            connected = socket.socket(family, kind, proto)
+            try:
+                left = None if until is None else max(until - time.monotonic(), 0.001)
+                connected.settimeout(left)
+                connected.connect(address)
+                return SocketStream(connected)
+            except OSError as error:
+                connected.close()
+                failed = error
+            except BaseException:
+                connected.close()
+                raise
+        raise failed
 
 
 def _tune(connected: socket.socket) -> None:

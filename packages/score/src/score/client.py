@@ -22,6 +22,7 @@ from weakref import WeakSet
 
 from score_server.wire import messages as wire
 from ucore.base import Applied
+from ucore.errors import LocalDivergenceError
 
 from .blocking import Address, Deadline, Link, OperatingSystem, Surroundings, backoff_delays
 from .conversation import ConnectionLost, SessionLost
@@ -157,9 +158,9 @@ class Client:
     def deadline(self, seconds: float) -> Iterator[None]:
         """In this block, in this thread, all calls together take at most *seconds*.
 
-        Replaces the client's *timeout*; an inner block never extends an outer one.
+        Replaces the client's *timeout*, and bounds ``wait_for`` and watches as well; an inner block never extends an outer one.
         """
-        with self._until(self.deadline_after(seconds)):
+        with self.until(self.deadline_after(seconds)):
             yield
 
     def close(self) -> None:
@@ -167,18 +168,26 @@ class Client:
         if self._closed:
             return
         self._closed = True
-        if self._link is not None and os.getpid() == self._pid:
+        # A thread that is in a call now, and for long, drops the link at its end (``_turn``).
+        mine = self._link is not None and os.getpid() == self._pid
+        if mine and self._lock.acquire(timeout=GOODBYE_S_MAX):
             try:
-                with self._lock:
-                    if self._session.pending is None:
-                        self._link.conversation.send(wire.Bye(self._session.settled))
-                        self._link.flush(self.deadline_after(GOODBYE_S_MAX))
-            except Exception:  # a courtesy only
-                logger.debug("no orderly goodbye to %s", self.url, exc_info=True)
+                self._say_goodbye()
             finally:
                 self._drop()
+                self._lock.release()
         if self._on_close is not None:
             self._on_close()
+
+    def _say_goodbye(self) -> None:
+        """A courtesy: the server copes with clients that just vanish."""
+        if self._link is None or self._session.pending is not None:
+            return
+        try:
+            self._link.conversation.bye(self._session.settled)
+            self._link.flush(self.deadline_after(GOODBYE_S_MAX))
+        except Exception:
+            logger.debug("no orderly goodbye to %s", self.url, exc_info=True)
 
     def __enter__(self) -> Client:
         return self
@@ -204,7 +213,7 @@ class Client:
     @contextmanager
     def as_one_call(self) -> Iterator[Deadline]:
         """All calls in this block, in this thread, share the deadline that one of them would have."""
-        with self._until(self._deadline()) as deadline:
+        with self.until(self._deadline()) as deadline:
             yield deadline
 
     def sync(self, replica: Replica) -> None:
@@ -266,7 +275,13 @@ class Client:
 
             try:
                 return self._persist(step, deadline)
-            except (DeadlineExceeded, ServerError, GroupReplacedError) as error:
+            except (
+                DeadlineExceeded,
+                ServerError,
+                GroupReplacedError,
+                LocalDivergenceError,
+                ClosedError,
+            ) as error:
                 # Whatever went wrong after the bytes had left: the answer is what is missing.
                 pending = self._session.pending
                 if pending is not None and pending.sent:
@@ -279,6 +294,8 @@ class Client:
         self, link: Link, replica: Replica, payload: bytes, condition: int, deadline: Deadline
     ) -> Applied | wire.Refused:
         session, limits = self._session, link.conversation.limits
+        if replica.failure is not None and session.pending is None:
+            raise replica.failure
         if len(payload) > limits.change_bytes_max:
             raise ChangeTooLargeError(len(payload), limits.change_bytes_max)
         identity = self._open_session(link, deadline)
@@ -301,6 +318,12 @@ class Client:
             raise self._closed_error()
         return self._connect(deadline, patient=True)
 
+    def deadline_within(self, seconds: float | None) -> Deadline:
+        """As ``deadline_after``, but no later than the ``deadline`` blocks around it allow."""
+        own = self.deadline_after(seconds)
+        moments = [d.at for d in (own, *self._deadlines()) if d.at is not None]
+        return Deadline(min(moments, default=None), self._around.monotonic)
+
     def deadline_after(self, seconds: float | None) -> Deadline:
         """The moment *seconds* from now, by this client's clock; None is never."""
         return Deadline.after(seconds, self._around.monotonic)
@@ -318,7 +341,8 @@ class Client:
         return cast("WeakSet[Deadline]", self._own.deadlines)
 
     @contextmanager
-    def _until(self, deadline: Deadline) -> Iterator[Deadline]:
+    def until(self, deadline: Deadline) -> Iterator[Deadline]:
+        """All calls in this block, in this thread, end at *deadline* at the latest."""
         try:
             self._deadlines().add(deadline)
             yield deadline
@@ -342,18 +366,24 @@ class Client:
             self._begin_anew()  # after fork: the parent's socket and session stay the parent's
         left = deadline.remaining()
         lock = self._lock
+        held = False
         try:
             if not lock.acquire(timeout=-1 if left is None else left):
                 raise DeadlineExceeded(
                     "the deadline passed while another thread used this client; nothing was changed "
                     "(a thread that needs its own pace makes its own client)"
                 )
+            held = True
+            if self.closed:
+                raise self._closed_error()
             yield
         finally:
             # An RLock knows whether this thread holds it, so that no Ctrl-C can come between taking
             # it and having noted so.
             with suppress(RuntimeError):
                 lock.release()
+            if held and self.closed:  # meanwhile, by another thread, which could not wait
+                self._drop()
 
     def _perform(self, step: Callable[[Link, Deadline], T]) -> T:
         deadline = self._deadline()
@@ -366,13 +396,15 @@ class Client:
         delays = backoff_delays(self._random)
         while True:
             try:
+                if self._closed:
+                    raise self._closed_error()
                 if self._link is None:
                     self._link = self._connect(deadline, patient=True)
                 return step(self._link, deadline)
             except ConnectionLost as lost:
                 self._drop()
                 logger.warning("connection to %s lost (%s); connecting again", self.url, lost)
-                self._pause(next(delays), deadline)
+                self.pause(next(delays), deadline)
             except SessionLost as error:
                 self._drop()
                 pending = self._session.pending
@@ -417,12 +449,12 @@ class Client:
         while True:
             try:
                 if failed is not None:
-                    self._pause(next(delays), deadline)
+                    self.pause(next(delays), deadline)
                 return Link(self._around, self._address, self._label, deadline)
             except ConnectionLost as error:
                 failed = ConnectionFailed(
-                    f"{error}; is a score-server running there? (start one with: score-server "
-                    f"--listen {self._address.host}:{self._address.port} --store sqlite:///FILE)"
+                    f"{error}; is the address right, and is a score-server running there? (start one "
+                    f"there with: score-server --listen {self._address} --store sqlite:///FILE)"
                 )
                 if not patient:
                     raise failed from error
@@ -432,7 +464,12 @@ class Client:
                     raise
                 raise DeadlineExceeded(f"{failed}; nothing was changed") from error
 
-    def _pause(self, seconds: float, deadline: Deadline) -> None:
+    def delays(self) -> Iterator[float]:
+        """Seconds to pause before each further attempt to connect."""
+        return backoff_delays(self._random)
+
+    def pause(self, seconds: float, deadline: Deadline) -> None:
+        """Wait *seconds*, or until *deadline*."""
         left = deadline.remaining()
         self._around.sleep(seconds if left is None else min(seconds, left))
 
@@ -449,8 +486,9 @@ def join(link: Link, replica: Replica, deadline: Deadline) -> int:
     """*replica*'s channel on *link*: the one it has, or a new one from where it stands."""
     conversation = link.conversation
     if replica.suspect:
-        conversation.leave(replica)
         replica.reset()
+    if conversation.is_behind_reset(replica):
+        conversation.leave(replica)
     channel = conversation.channel_of(replica)
     if channel is None:
         channel = conversation.join(replica)

@@ -85,6 +85,7 @@ class Conversation:
         self._replicas: WeakValueDictionary[int, Replica] = WeakValueDictionary()
         self._channel_of: WeakKeyDictionary[Replica, int] = WeakKeyDictionary()
         self._channels: set[int] = set()
+        self._resets: WeakKeyDictionary[Replica, int] = WeakKeyDictionary()
         self._last_number = 0
         self.limits = Limits()
         self.session: bytes | None = None
@@ -114,6 +115,7 @@ class Conversation:
         channel = self.next_number()
         self._replicas[channel] = replica
         self._channel_of[replica] = channel
+        self._resets[replica] = replica.resets
         self._channels.add(channel)
         self.send(Join(channel, replica.group, replica.resume()))
         return channel
@@ -121,6 +123,10 @@ class Conversation:
     def channel_of(self, replica: Replica) -> int | None:
         """The channel that *replica* has on this connection."""
         return self._channel_of.get(replica)
+
+    def is_behind_reset(self, replica: Replica) -> bool:
+        """Whether *replica* was emptied (perhaps by way of another connection) since it joined here."""
+        return self._resets.get(replica, replica.resets) != replica.resets
 
     def leave(self, replica: Replica) -> None:
         """Give up *replica*'s channel, if it has one."""

@@ -104,7 +104,7 @@ class Replica:
 
     __slots__ = (
         "__weakref__", "_awaited", "_chain", "_chain_position", "_own", "_since", "failure",
-        "feeds", "group", "incarnation", "tree",
+        "feeds", "group", "incarnation", "resets", "tree",
     )  # fmt: skip
 
     def __init__(self, group: str, tree: Tree) -> None:
@@ -113,6 +113,7 @@ class Replica:
         self.incarnation: bytes | None = None
         self.failure: CannotApplyError | None = None
         self.feeds: list[Feed] = []
+        self.resets = 0
         self._chain = b""
         self._chain_position = 0
         self._awaited: tuple[bytes, int] | None = None
@@ -132,6 +133,7 @@ class Replica:
 
     def reset(self) -> None:
         """Back to the empty state before the first change; the next join reads all of it."""
+        self.resets += 1  # first: every channel that goes on from the old place is void
         self.tree.reset()
         self._chain_position = 0
         self._chain = self.incarnation or b""

@@ -103,16 +103,18 @@ class Shared:
         Raises:
             DeadlineExceeded: it did not become true in time.
         """
-        deadline = self._view.client.deadline_after(timeout)
-        self.sync()
+        client = self._view.client
+        deadline = client.deadline_within(timeout)
         follower = Follower(self._view)
         try:
+            with client.until(deadline):
+                self.sync()
             while not (found := predicate()):
                 try:
                     follower.advance(deadline)
                 except DeadlineExceeded:
                     raise DeadlineExceeded(
-                        f"group {self.group!r}: what was waited for did not come about in {timeout} s"
+                        f"group {self.group!r}: what was waited for did not come about in time"
                     ) from None
             return found
         finally:

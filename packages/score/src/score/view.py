@@ -86,7 +86,8 @@ class View:
         else:
             replica.note_effects()
             try:
-                answer = self._submit_strict(payload, strict)
+                with self.client.as_one_call():
+                    answer = self._submit_strict(payload, strict)
             finally:
                 replica.stop_noting_effects()
         if isinstance(answer, wire.Refused):

@@ -8,7 +8,9 @@ send a bounded window of bytes ahead (credit).
 from __future__ import annotations
 
 import logging
+import os
 import weakref
+from collections.abc import Iterator
 from types import TracebackType
 
 from score_server.wire.messages import Credit
@@ -32,6 +34,8 @@ class Follower:
     def __init__(self, view: View) -> None:
         self._view = view
         self._link: Link | None = None
+        self._pid = 0
+        self._delays: Iterator[float] | None = None
         self._channel = 0
         self._credit_left = 0
 
@@ -51,6 +55,8 @@ class Follower:
         except ConnectionLost as lost:
             self.close()
             logger.warning("watch of group %r: %s; connecting again", view.group, lost)
+            self._delays = self._delays or view.client.delays()
+            view.client.pause(next(self._delays), deadline)
         except DeadlineExceeded:
             raise  # nothing came: the link stays as it is
         except BaseException:
@@ -58,7 +64,12 @@ class Follower:
             raise
 
     def _receive(self, deadline: Deadline) -> None:
-        if self._link is not None and self._view.replica.suspect:
+        replica = self._view.replica
+        if self._link is not None and (
+            self._pid != os.getpid()  # after fork: the parent's socket stays the parent's
+            or replica.suspect
+            or self._link.conversation.is_behind_reset(replica)
+        ):
             self.close()
         if self._link is None:
             self._connect(deadline)
@@ -67,6 +78,7 @@ class Follower:
         before = link.conversation.entry_bytes
         link.receive(deadline)
         link.conversation.poll(("", 0), self._channel)
+        self._delays = None
         self._credit_left -= link.conversation.entry_bytes - before
         if self._credit_left < CREDIT_BYTES // 2:
             link.conversation.send(Credit(self._channel, CREDIT_BYTES - self._credit_left))
@@ -86,7 +98,7 @@ class Follower:
         except BaseException:
             link.close()
             raise
-        self._link, self._credit_left = link, CREDIT_BYTES
+        self._link, self._credit_left, self._pid = link, CREDIT_BYTES, os.getpid()
 
     def close(self) -> None:
         link, self._link = self._link, None
@@ -112,8 +124,10 @@ class Watch:
     def __next__(self) -> Change:
         """The next change; ``StopIteration`` when none came for *timeout* seconds (a new loop over the
         same watch goes on where this one stopped)."""
-        deadline = self._view.client.deadline_after(self._timeout)
+        deadline = self._view.client.deadline_within(self._timeout)
         while not self._feed.has_more():
+            if not self._end.alive:
+                raise StopIteration  # closed: nothing will come any more
             try:
                 self._follower.advance(deadline)
             except DeadlineExceeded:
