@@ -219,15 +219,7 @@ class Client:
     def sync(self, replica: Replica) -> None:
         """Bring *replica* up to what was durable when the server got the question."""
 
-        def step(link: Link, deadline: Deadline) -> None:
-            channel = join(link, replica, deadline)
-            number = link.conversation.next_number()
-            link.conversation.send(wire.Sync(channel, number))
-            link.ask(("request", number), deadline, channel)
-
-        self._perform(step)
-        if replica.failure is not None:
-            raise replica.failure
+        self._catch_up(replica, wire.Sync)
 
     def take_turn(self, replica: Replica) -> None:
         """Wait in line until *replica*'s group waits for this client; it is then up to date.
@@ -235,10 +227,15 @@ class Client:
         The turn ends with the next submission of *replica*, with ``end_turn``, or with its lease.
         """
 
+        self._catch_up(replica, wire.AskTurn)
+
+    def _catch_up(self, replica: Replica, question: type[wire.Sync] | type[wire.AskTurn]) -> None:
+        """Ask *question* on *replica*'s channel; every entry up to its answer comes before it."""
+
         def step(link: Link, deadline: Deadline) -> None:
             channel = join(link, replica, deadline)
             number = link.conversation.next_number()
-            link.conversation.send(wire.AskTurn(channel, number))
+            link.conversation.send(question(channel, number))
             link.ask(("request", number), deadline, channel)
 
         self._perform(step)
@@ -393,7 +390,7 @@ class Client:
 
     def _persist(self, step: Callable[[Link, Deadline], T], deadline: Deadline) -> T:
         """Do *step* on a link, on a new one after each that is lost, until *deadline*."""
-        delays = backoff_delays(self._random)
+        delays = self.delays()
         while True:
             try:
                 if self._closed:
@@ -444,7 +441,7 @@ class Client:
     # ------------------------------------------------------------ the link
 
     def _connect(self, deadline: Deadline, *, patient: bool) -> Link:
-        delays = backoff_delays(self._random)
+        delays = self.delays()
         failed: ConnectionFailed | None = None
         while True:
             try:
