@@ -6,6 +6,7 @@ from score_server.core.cursor import Cursor, Due
 from score_server.core.group import Group
 from score_server.core.peer import Peer
 from score_server.stores.base import GroupState
+from score_server.wire.fields import ENTRIES_MAX
 from score_server.wire.messages import Synced
 
 POSITIONS = [1, 2, 5, 6]
@@ -54,6 +55,14 @@ def test_a_budget_is_kept_except_for_one_entry() -> None:
     assert made.take(POSITIONS, ENCODED, 0, 1) == ENCODED[:1]
     assert made.take(POSITIONS, ENCODED, 1, 20) == ENCODED[1:3]
     assert made.take(POSITIONS, ENCODED, 3, 20) == ENCODED[3:]
+
+
+def test_no_more_is_taken_at_a_time_than_one_message_holds() -> None:
+    many = list(range(1, ENTRIES_MAX + 2))
+    made = cursor(head=len(many))
+    made.grant = len(many)
+    assert len(made.take(many, [b"e"] * len(many), 0, 10**9)) == ENTRIES_MAX
+    assert made.position == ENTRIES_MAX
 
 
 def test_a_reply_is_due_when_its_entries_have_gone() -> None:

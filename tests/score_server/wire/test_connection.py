@@ -26,6 +26,7 @@ from score_server.wire.messages import (
     Bye,
     Entries,
     Error,
+    GroupPage,
     Hello,
     Join,
     Joined,
@@ -44,7 +45,7 @@ from score_server.wire.messages import (
 from .golden import BATCH, ENTRY_BYTES, GOLDEN, INCARNATION, PAYLOAD, SESSION
 
 LIMITS = Limits(
-    frame_bytes_max=8192, change_bytes_max=100, name_bytes_max=10
+    frame_bytes_max=8192, change_bytes_max=100, name_bytes_max=10, frame_items_max=32
 )  # fmt: skip
 HELLO = Hello(1, "till", [], None)
 WELCOME = Welcome(1, "score-server", 0, [], LIMITS)
@@ -80,6 +81,16 @@ def submit(seq: int = 1, **changes: object) -> Submit:
 def frame(*items: bytes) -> bytes:
     body = bytes([0x80 + len(items)]) + b"".join(items)
     return len(body).to_bytes(4, "big") + body
+
+
+def frames(data: bytes) -> list[bytes]:
+    """The bodies in *data*."""
+    bodies = []
+    while data:
+        length = int.from_bytes(data[:4], "big")
+        bodies.append(data[4 : 4 + length])
+        data = data[4 + length :]
+    return bodies
 
 
 def refused(connection: Connection, data: bytes) -> RemoteProtocolError:
@@ -141,6 +152,24 @@ def test_messages_over_a_frame_go_into_several() -> None:
     assert len(data) > 2 * LIMITS.frame_bytes_max
     server.receive_data(data)
     assert drain(server) == messages
+
+
+def test_items_over_a_frame_go_into_several() -> None:
+    client, server = pair()
+    pings = [Ping(token) for token in range(100)]
+    data = client.send(*pings)
+    assert len(frames(data)) == -(-100 // LIMITS.frame_items_max)
+    server.receive_data(data)
+    assert drain(server) == pings
+    answers: list[Message] = [
+        Entries(1, [ENTRY_BYTES] * 15),
+        Pong(1),
+        Entries(1, [ENTRY_BYTES] * 31),
+    ]
+    data = server.send(*answers)
+    assert [found[0] - 0x80 for found in frames(data)] == [2, 1]
+    client.receive_data(data)
+    assert drain(client) == answers
 
 
 def test_nothing_to_send_is_no_bytes() -> None:
@@ -226,6 +255,48 @@ def test_messages_before_a_fault_in_a_frame_count() -> None:
     assert server.next_message() == Ping(1)
     with pytest.raises(RemoteProtocolError, match=r"Ping\.token"):
         server.next_message()
+
+
+def test_a_frame_of_more_messages_than_allowed_is_refused_before_the_first() -> None:
+    client, server = pair()
+    messages = [client.send(Ping(1))[5:]] * (LIMITS.frame_items_max + 1)
+    body = b"\x98\x21" + b"".join(messages)
+    error = refused(server, len(body).to_bytes(4, "big") + body)
+    assert (error.code, error.text) == (TOO_LARGE, "a frame of more than the 32 items allowed")
+
+
+def test_what_is_listed_in_a_message_counts_as_items_of_its_frame() -> None:
+    listing = Entries(1, [ENTRY_BYTES] * 16), GroupPage(1, [["a", INCARNATION, 1]] * 16, False)
+    for first in listing:
+        for second in listing:
+            client, server = pair()
+            data = [server.send(message)[5:] for message in (first, second)]
+            client.receive_data(frame(*data))
+            assert client.next_message() == first
+            with pytest.raises(RemoteProtocolError, match="more than the 32 items") as caught:
+                client.next_message()
+            assert caught.value.code == TOO_LARGE
+
+
+def test_a_message_of_more_items_than_a_frame_is_not_sent() -> None:
+    _, server = pair()
+    with pytest.raises(LocalProtocolError, match="a message of 33 items; a frame holds 32"):
+        server.send(Entries(1, [ENTRY_BYTES] * 32))
+    server.send(Entries(1, [ENTRY_BYTES] * 31))
+
+
+def test_a_client_takes_no_larger_frames_than_its_own_limits_whatever_a_server_announces() -> None:
+    anything = Limits(*[2**63 - 1] * len(Limits._fields))
+    pongs = b"\x98\x21" + b"\x82\x18\x49\x01" * 33
+    for data, text in [
+        ((8193).to_bytes(4, "big"), "a frame of 8193 bytes, 8192 allowed"),
+        (len(pongs).to_bytes(4, "big") + pongs, "a frame of more than the 32 items allowed"),
+    ]:
+        client, server = Connection(Role.CLIENT, LIMITS), Connection(Role.SERVER, anything)
+        pass_on(client, server, HELLO)
+        pass_on(server, client, WELCOME._replace(limits=anything))
+        error = refused(client, data)
+        assert (error.code, error.text) == (TOO_LARGE, text)
 
 
 def test_a_label_over_the_limit_is_refused() -> None:
@@ -359,7 +430,7 @@ def test_a_long_frame_of_tiny_items_builds_nothing_but_the_next_message() -> Non
     server.receive_data(Connection(Role.CLIENT).send(HELLO))
     drain(server)
     server.send(WELCOME._replace(limits=Limits()))
-    body = b"\x9a\x00\x10\x00\x00" + b"\x80" * (1 << 20)
+    body = b"\x99\x20\x00" + b"\x80" * (1 << 20)
     server.receive_data(len(body).to_bytes(4, "big") + body)
     tracemalloc.start()
     try:

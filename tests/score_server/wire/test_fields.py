@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from score_server.wire.fields import (
     CHANNEL_MAX,
+    ENTRIES_MAX,
     FEATURES_MAX,
     FIELDS,
+    GROUPS_MAX,
     POSITION_MAX,
     TEXT_BYTES_MAX,
     FieldError,
@@ -64,7 +66,7 @@ GOOD: list[Message] = [
     Join(1, "g", Resume(INCARNATION, TOP, CHAIN)),
     Hello(1, "", ["f"] * FEATURES_MAX, None), Hello(1, "", ["f" * 255], None),
     SUBMIT._replace(condition=1, payload=bytes(70_000)),
-    Entries(1, [b"e"] * 300), GroupPage(0, [], True),
+    Entries(1, [b"e"] * ENTRIES_MAX), GroupPage(0, [["a", INCARNATION, 0]] * GROUPS_MAX, True), GroupPage(0, [], True),
     GroupPage(0, [["a", INCARNATION, 0], ["b", INCARNATION, TOP]], False),
     Error(65_535, 0, ""), Refused(1, 5, 0), Outcome(0, 2, 0),
     Welcome(1, "", 0, [], Limits(*[TOP] * len(Limits._fields))),
@@ -90,12 +92,14 @@ BAD: list[tuple[Message, str]] = [
     (SUBMIT._replace(settled=-1), "settled"), (SUBMIT._replace(follows=TOP + 1), "follows"),
     (SUBMIT._replace(seen=2**40 * 2**40), "seen"),
     (Entries(1, []), "entries"), (Entries(1, [b""]), "entries"), (Entries(1, ["e"]), "entries"),
+    (Entries(1, [b"e"] * (ENTRIES_MAX + 1)), "entries"),
+    (GroupPage(0, [["a", INCARNATION, 0]] * (GROUPS_MAX + 1), True), "groups"),
     (Entries(1, b"e"), "entries"), (GroupPage(0, [], 1), "more"), (GroupPage(0, [], None), "more"),
     (GroupPage(0, [["a", INCARNATION]], True), "groups"), (GroupPage(0, [1], True), "groups"),
     (Joined(1, INCARNATION, 0, 0, b""), "snapshot"), (Joined(1, b"", 0, 0, None), "incarnation"),
     (Error(0, 0, ""), "code"), (Error(65_536, 0, ""), "code"), (Refused(1, 6, 0), "reason"),
     (Outcome(0, 3, 0), "verdict"), (Welcome(1, "", 0, [], Limits(0)), "limits"),
-    (Welcome(1, "", 0, [], [1] * 10), "limits"), (Welcome(1, "", 0, [], [1] * 13), "limits"),
+    (Welcome(1, "", 0, [], [1] * 10), "limits"), (Welcome(1, "", 0, [], [1] * 14), "limits"),
 ]  # type: ignore[list-item]  # fmt: skip
 
 
@@ -161,7 +165,7 @@ def test_longer_heads_than_needed_are_read() -> None:
         (b"\x82\x02\xc2\x41\x00", r"OpenSession\.session must be"),
         (b"\x88\x05\x01\x01\x00\x00\x00\x00\x5b\x7f" + b"\xff" * 7, r"Submit\.payload is cut off"),
         (b"\x88\x05\x01\x01\x00\x00\x00\x00\x5b" + b"\xff" * 8, r"Submit\.payload is cut off"),
-        (b"\x83\x18\x44\x01\x9b\x7f" + b"\xff" * 7, r"Entries\.entries is cut off"),
+        (b"\x83\x18\x44\x01\x9b\x7f" + b"\xff" * 7, r"Entries\.entries must be"), (b"\x83\x18\x44\x01\x99\x10\x00", r"Entries\.entries is cut off"),
         (b"\x83\x18\x44\x01\x9b" + b"\xff" * 8, r"Entries\.entries must be"),
         (b"\x85\x01\x20\x60\x80\xf6", r"Hello\.version must be"),
         (b"\x85\x01\x61", r"Hello\.version must be"), (b"\x85\x01", r"Hello\.version is cut off"),

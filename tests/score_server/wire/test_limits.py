@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from score_server.wire.entry import ENTRY_OVERHEAD_BYTES_MAX
+from score_server.wire.fields import ENTRIES_MAX, GROUPS_MAX
 from score_server.wire.limits import HELLO_FRAME_BYTES_MAX, Limits
 
 
@@ -13,6 +14,10 @@ def test_a_change_and_its_entry_fit_into_a_frame() -> None:
     entry = limits.change_bytes_max + limits.name_bytes_max + ENTRY_OVERHEAD_BYTES_MAX
     # The heads of an Entries message in its frame: array, array, code, channel, array, byte string.
     assert entry + 5 + 1 + 2 + 5 + 1 + 5 <= limits.frame_bytes_max
+
+
+def test_the_longest_list_fits_into_a_frame() -> None:
+    assert 1 + max(ENTRIES_MAX, GROUPS_MAX) <= Limits().frame_items_max
 
 
 def test_a_hello_fits_before_limits_are_known() -> None:
@@ -25,8 +30,8 @@ def test_each_limit_names_its_unit_or_counts() -> None:
 
 
 def test_the_order_on_the_wire_never_changes() -> None:
-    assert Limits._fields[:12] == (
+    assert Limits._fields[:13] == (
         "frame_bytes_max", "change_bytes_max", "name_bytes_max", "connections_max", "channels_max",
         "unsettled_max", "pinned_max", "sessions_max", "retention_s", "hello_timeout_s",
-        "credit_bytes_max", "turn_lease_ms",
+        "credit_bytes_max", "turn_lease_ms", "frame_items_max",
     )  # fmt: skip

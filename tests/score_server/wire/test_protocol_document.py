@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from score_server.wire import messages, states
-from score_server.wire.fields import FEATURES_MAX, TEXT_BYTES_MAX
+from score_server.wire.fields import ENTRIES_MAX, FEATURES_MAX, GROUPS_MAX, TEXT_BYTES_MAX
 from score_server.wire.limits import HELLO_FRAME_BYTES_MAX, Limits
 from score_server.wire.messages import CODES, MESSAGES
 
@@ -124,6 +124,9 @@ def test_the_fixed_limits_are_stated() -> None:
     assert f"until `Welcome` it is at most {HELLO_FRAME_BYTES_MAX} bytes" in TEXT
     assert f"text, 0 to {TEXT_BYTES_MAX} bytes" in TEXT
     assert f"array of 0 to {FEATURES_MAX} texts" in TEXT
+    assert f"array of 1 to {ENTRIES_MAX} entries" in TEXT
+    assert f"array of 0 to {GROUPS_MAX} [name" in TEXT
+    assert f"`frame_items_max` is at least {1 + ENTRIES_MAX}" in TEXT
     assert TEXT.startswith("# The protocol\n\nVersion 1.")
 
 

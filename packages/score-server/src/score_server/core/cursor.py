@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..wire.fields import ENTRIES_MAX
 from ..wire.messages import Message
 
 if TYPE_CHECKING:
@@ -54,10 +55,10 @@ class Cursor:
     def take(
         self, positions: list[int], encoded: list[bytes], start: int, bytes_max: int
     ) -> list[bytes]:
-        """Move over the entries from index *start* on: as many as are allowed and fit, and at
-        least one if one is allowed."""
+        """Move over the entries from index *start* on: as many as are allowed and fit into one
+        message, and at least one if one is allowed."""
         taken: list[bytes] = []
-        for index in range(start, len(positions)):
+        for index in range(start, min(len(positions), start + ENTRIES_MAX)):
             size = len(encoded[index])
             if taken and size > bytes_max:
                 break

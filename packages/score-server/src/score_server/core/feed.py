@@ -20,7 +20,7 @@ from .group import Group
 SLICE_BYTES_MAX = 256 * 1024
 RECENT_BYTES_TOTAL_MAX = 64 * 1024 * 1024
 SLICES_TOTAL_MAX = 128  # 32 MiB of slices
-# One Entries message is at most this long (or one entry), well inside a frame.
+# One Entries message is at most this long (or one entry), well inside a frame; see also ENTRIES_MAX.
 ENTRIES_BYTES_MAX = 1024 * 1024
 REPLY_BYTES = 32  # what a reply counts for in the output's budget
 

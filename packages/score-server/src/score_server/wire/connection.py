@@ -12,6 +12,7 @@ What it promises
 - ``next_message`` gives only messages whose fields are as the table in ``fields.py`` says, within the
   limits, in an order that ``states.py`` allows.  Anything else is ``RemoteProtocolError``.
 - ``send`` encodes only such messages.  Anything else is ``LocalProtocolError``.
+- A frame costs no more than its bytes and ``frame_items_max`` items do, however they are made up.
 - It holds at most one unfinished frame and one that is being read, provided that the caller takes
   messages until ``NEED_DATA`` before it gives more bytes.  Messages are read one at a time: those
   before a fault in a frame have counted.
@@ -19,6 +20,7 @@ What it promises
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
 from typing import Final, Literal
 
@@ -33,7 +35,9 @@ from .messages import (
     OUT_OF_ORDER,
     TOO_LARGE,
     VERSION_UNSUPPORTED,
+    Entries,
     Error,
+    GroupPage,
     Hello,
     Join,
     Message,
@@ -46,6 +50,8 @@ from .states import ConnectionState, OutOfOrder, Standing
 _SERVER_CODES_FROM = 64
 # What a server's limits are about, besides frames.
 _LIMITED = frozenset({Hello, Join, Submit})
+# What stands in their second field counts as items of the frame.
+_LISTING = frozenset({Entries, GroupPage})
 DEFAULT_LIMITS = Limits()
 
 
@@ -70,16 +76,19 @@ CONNECTION_CLOSED: Final = Signal.CONNECTION_CLOSED
 class Connection:
     """One end of a connection.  See the module's header for how it is used.
 
-    *limits*: a server's own; a client's are replaced by those in the server's ``Welcome``.
+    *limits*: a server's own; a client's are replaced by those in the server's ``Welcome``, except that
+    no frame is taken that is over the client's own: a hostile server may announce anything.
     """
 
     def __init__(self, role: Role, limits: Limits = DEFAULT_LIMITS) -> None:
         self.role = role
         self.limits = limits
         self.standing = Standing()
+        self._own_limits = limits
         self._buffer = FrameBuffer()
-        # The frame that is being read: its body, where the next message stands, how many follow.
-        self._body, self._at, self._left = b"", 0, 0
+        # The frame that is being read: its body, where the next message stands, how many follow, and
+        # how many more items are allowed.
+        self._body, self._at, self._left, self._room = b"", 0, 0, 0
         self._at_end = False
         self._broken: RemoteProtocolError | None = None
 
@@ -125,16 +134,17 @@ class Connection:
         return CONNECTION_CLOSED
 
     def send(self, *messages: Message) -> bytes:
-        """The bytes that send *messages*: one frame if they fit, else several.
+        """The bytes that send *messages*: one frame if the limits allow it, else several.
 
         Raises:
             LocalProtocolError: a message is wrong in itself, too large, or out of order.  Nothing was
                 done, except when one of several is out of order: those before it count as sent
                 though their bytes are lost, so give up the connection then.
         """
-        plain = [self._checked(message) for message in messages]
+        runs = self._runs(messages, [self._checked(message) for message in messages])
+        bytes_max = self._frame_bytes_max()
         try:
-            data = encode_frames(plain, self._frame_bytes_max())
+            data = b"".join([encode_frames(run, bytes_max) for run in runs])
         except FrameError as error:
             raise LocalProtocolError(str(error)) from error
         try:
@@ -157,17 +167,43 @@ class Connection:
             raise LocalProtocolError(fault[1])
         return plain
 
+    def _runs(
+        self, messages: tuple[Message, ...], plain: list[list[object]]
+    ) -> Iterator[list[list[object]]]:
+        """*plain* in runs of no more items than a frame may hold."""
+        items_max = self.limits.frame_items_max
+        start, items = 0, 0
+        for index, message in enumerate(messages):
+            size = 1 + _listed(message)
+            if size > items_max:
+                raise LocalProtocolError(f"a message of {size} items; a frame holds {items_max}")
+            if items + size > items_max:
+                yield plain[start:index]
+                start, items = index, 0
+            items += size
+        yield plain[start:]
+
     def _next_frame(self) -> bool:
         """Begin to read the next frame, if it is complete."""
-        body = self._buffer.next_body(self._frame_bytes_max())
+        own = self._own_limits.frame_bytes_max
+        body = self._buffer.next_body(min(self._frame_bytes_max(), own))
         if body is None:
             return False
         try:
-            self._left, self._at = read_count(body)
+            count, self._at = read_count(body)
         except FieldError as error:
             raise RemoteProtocolError(MALFORMED, str(error)) from error
-        self._body = body
+        self._room = self._items_taken_max()
+        self._take_room(count)
+        self._body, self._left = body, count
         return True
+
+    def _take_room(self, items: int) -> None:
+        """Count *items* more in the frame that is being read."""
+        self._room -= items
+        if self._room < 0:
+            text = f"a frame of more than the {self._items_taken_max()} items allowed"
+            raise RemoteProtocolError(TOO_LARGE, text)
 
     def _next_in_frame(self) -> Message:
         """The next message of the frame that is being read."""
@@ -177,6 +213,7 @@ class Connection:
             raise RemoteProtocolError(MALFORMED, str(error)) from error
         except VersionError as error:
             raise RemoteProtocolError(VERSION_UNSUPPORTED, str(error)) from error
+        self._take_room(_listed(message))
         self._left -= 1
         if not self._left:
             if self._at != len(self._body):
@@ -211,6 +248,10 @@ class Connection:
             return HELLO_FRAME_BYTES_MAX
         return self.limits.frame_bytes_max
 
+    def _items_taken_max(self) -> int:
+        """What a frame that comes may hold now."""
+        return min(self.limits.frame_items_max, self._own_limits.frame_items_max)
+
     def _fault(self, message: Message) -> tuple[int, str] | None:
         """The error code and text for what passes the limits or contradicts itself, or None."""
         limits = self.limits
@@ -231,6 +272,11 @@ class Connection:
         if size > self.limits.name_bytes_max:
             return TOO_LARGE, f"{what} of {size} bytes, {self.limits.name_bytes_max} allowed"
         return None
+
+
+def _listed(message: Message) -> int:
+    """How many items *message* adds to its frame, besides itself."""
+    return len(message[1]) if type(message) in _LISTING else 0  # type: ignore[misc, arg-type]
 
 
 def error_message(error: RemoteProtocolError) -> Error:

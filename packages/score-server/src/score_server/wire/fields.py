@@ -64,6 +64,9 @@ CHANNEL_MAX = 2**31 - 1
 # A length no field's text passes, whatever a server's limits are.
 TEXT_BYTES_MAX = 65_535
 FEATURES_MAX = 64
+# One array is read in one go: what it costs has to be bounded before.  Any number of messages may follow.
+ENTRIES_MAX = 4096
+GROUPS_MAX = 1024
 
 # CBOR's major types, as the bits they set in an item's first byte.
 _INTEGER, _BYTES, _TEXT_STRING, _ARRAY = 0x00, 0x40, 0x60, 0x80
@@ -228,7 +231,7 @@ def _record(kinds: Sequence[Kind], make: Callable[[list[object]], object], text:
 
 
 _FALSE, _TRUE, _NULL = 0xF4, 0xF5, 0xF6
-# A count or length that only the frame bounds.
+# A length that only the frame bounds.
 _ANY = POSITION_MAX
 
 _POSITION = _integer(0, POSITION_MAX, "an integer of 0 to 2^63-1")
@@ -253,9 +256,14 @@ _NOTHING = _constant({_NULL: None}, "null")
 _BOOL = _constant({_FALSE: False, _TRUE: True}, "true or false")
 # Checked a whole array at a time: this is what servers send most.
 _ENTRIES = _array(
-    _bytes(1, _ANY, "bytes"), 1, _ANY, "an array of one or more entries, each bytes"
+    _bytes(1, _ANY, "bytes"), 1, ENTRIES_MAX, f"an array of 1 to {ENTRIES_MAX} entries, each bytes"
 )._replace(
-    allows=lambda value: type(value) is list and set(map(type, value)) == {bytes} and all(value)
+    allows=lambda value: (
+        type(value) is list
+        and len(value) <= ENTRIES_MAX
+        and set(map(type, value)) == {bytes}
+        and all(value)
+    )
 )
 _RESUME = _record(
     (_INCARNATION, _POSITION, _CHAIN), Resume._make,
@@ -266,8 +274,8 @@ _LIMITS = _record(
     f"an array of {len(Limits._fields)} integers of 1 to 2^63-1",
 )  # fmt: skip
 _GROUPS = _array(
-    _record((_NAME, _INCARNATION, _POSITION), list, ""), 0, _ANY,
-    f"an array of [name, incarnation of {INCARNATION_BYTES} bytes, head]",
+    _record((_NAME, _INCARNATION, _POSITION), list, ""), 0, GROUPS_MAX,
+    f"an array of at most {GROUPS_MAX} [name, incarnation of {INCARNATION_BYTES} bytes, head]",
 )  # fmt: skip
 
 FIELDS: dict[type[Message], tuple[Kind, ...]] = {
