@@ -26,6 +26,7 @@ from ucore.errors import (
 
 from .client import Client, Group, Outcome, connect
 from .errors import (
+    ArchiveError,
     ChangeTooLargeError,
     ClosedError,
     ConflictError,
@@ -57,6 +58,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ABSENT",
+    "ArchiveError",
     "Change",
     "ChangeTooLargeError",
     "Client",

@@ -77,6 +77,10 @@ class GroupReplacedError(ScoreError):
     removed and made anew.  The view can be read; join again with a new structure."""
 
 
+class ArchiveError(ScoreError, ValueError):
+    """A file is not an archive of a group, or not all of one."""
+
+
 # ---------------------------------------------------------------- the network and the server
 
 
