@@ -68,7 +68,7 @@ class Session:
     def load(cls, state: SessionState) -> Session:
         """The session as the store has it."""
         session = cls(state.session, state.label, state.last_used_ms, state.settled)
-        for seq, position, group, pinned in state.outcomes:
+        for seq, position, group, pinned, *_ in state.outcomes:
             kept = session.outcomes if seq > state.settled else session.pinned
             kept[seq] = Record(position, group, 0, pinned)
         return session

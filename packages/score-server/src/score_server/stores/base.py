@@ -23,22 +23,41 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 
+class SnapshotState(NamedTuple):
+    """A group's state folded up to *position*, in bytes that the server cannot read."""
+
+    position: int
+    chain: bytes  # at the position
+    size: int  # bytes
+    digest: bytes  # BLAKE2b-256 of them
+    log_bytes: int  # the group's, when the snapshot was offered
+
+
 class GroupState(NamedTuple):
-    """A group as the store knows it at rest."""
+    """A group as the store knows it at rest.  Entries at positions <= *floor* are gone."""
 
     name: str
     incarnation: bytes
     head: int
     chain: bytes  # at the head
+    time_ms: int = 0  # of the entry at the head; 0 if there never was one
+    floor: int = 0
+    keep: bool = False  # whether the group was made to keep everything
+    log_bytes: int = 0  # the length of all entries that were ever appended
+    snapshot: SnapshotState | None = None
 
 
 class StoredOutcome(NamedTuple):
-    """What became of (session, seq): taken at *position* in *group*, or voided (position 0, group '')."""
+    """What became of (session, seq): taken at *position* in *group*, or voided (position 0, group '').
+
+    *seen*: the latest change that its author had received when it was submitted.
+    """
 
     seq: int
     position: int
     group: str
     pinned: bool
+    seen: int = 0
 
 
 class SessionState(NamedTuple):
@@ -59,6 +78,14 @@ class StoreState(NamedTuple):
     sessions: tuple[SessionState, ...]
 
 
+class NewGroup(NamedTuple):
+    """A group that is made.  *keep*: everything is to be kept, its floor stays 0."""
+
+    name: str
+    incarnation: bytes
+    keep: bool = False
+
+
 class NewEntry(NamedTuple):
     """An append: *encoded* goes after *predecessor* in *group*; *chain* is the chain at it."""
 
@@ -67,6 +94,28 @@ class NewEntry(NamedTuple):
     predecessor: int
     encoded: bytes
     chain: bytes
+    time_ms: int = 0
+
+
+class NewChunk(NamedTuple):
+    """The next part of *group*'s candidate.  *offset* 0 begins one, and drops the older one."""
+
+    group: str
+    offset: int
+    data: bytes
+
+
+class NewTrim(NamedTuple):
+    """A new snapshot, a new floor, or both.
+
+    *snapshot*: the group's candidate, which is complete, becomes this snapshot in the place of the
+    older one; None: there is no new one.  *floor*: entries up to it go; never below the floor that
+    is, nor above the snapshot.  An empty group adopts its snapshot: it becomes the head and the floor.
+    """
+
+    group: str
+    snapshot: SnapshotState | None
+    floor: int
 
 
 class SessionChange(NamedTuple):
@@ -82,12 +131,20 @@ class SessionChange(NamedTuple):
 
 
 class Commit(NamedTuple):
-    """One atomic batch."""
+    """One atomic batch.
 
-    new_groups: tuple[tuple[str, bytes], ...] = ()  # (name, incarnation)
+    Its parts happen in this order: *new_groups*, *entries*, *dropped_candidates*, *chunks*, *trims*,
+    *deleted_groups*, *sessions*, *ended_sessions*.
+    """
+
+    new_groups: tuple[NewGroup | tuple[str, bytes], ...] = ()
     entries: tuple[NewEntry, ...] = ()
     sessions: tuple[SessionChange, ...] = ()
     ended_sessions: tuple[bytes, ...] = ()
+    chunks: tuple[NewChunk, ...] = ()
+    trims: tuple[NewTrim, ...] = ()
+    dropped_candidates: tuple[str, ...] = ()  # of these groups
+    deleted_groups: tuple[str, ...] = ()
 
 
 class StoreError(Exception):
@@ -144,6 +201,44 @@ class LogStore(ABC):
         Raises:
             GroupDamaged: the next entries fail their check (those before are returned first).
         """
+
+    def look_up(self, group: str, position: int) -> tuple[GroupState | None, bytes | None]:
+        """The state of *group*, None if there is no such group, and the chain at *position*.
+
+        The chain is None where no entry stands, and below the floor.  At the floor, 0 included, it is
+        that of the last entry that was there (the incarnation if there never was one).
+
+        Raises:
+            GroupDamaged: the group's state, or the entry at *position*, fails its check.
+        """
+        raise NotImplementedError
+
+    def list_groups(self, after: str, count: int) -> list[GroupState]:
+        """The first *count* groups whose names come behind *after*, in the order of their UTF-8 bytes.
+
+        Damaged ones are there as well, as far as they can be read.
+        """
+        raise NotImplementedError
+
+    def read_snapshot(self, group: str, position: int, offset: int, bytes_max: int) -> bytes:
+        """The *bytes_max* bytes from *offset* on of the snapshot that *group* has at *position*.
+
+        Fewer at its end; none behind it, or if that is not (or not any more) the group's snapshot.
+
+        Raises:
+            GroupDamaged: they are not as they were written.
+        """
+        raise NotImplementedError
+
+    def collect(self, rows_max: int) -> bool:
+        """Erase at most *rows_max* rows that nothing refers to any more, and give room back.
+
+        Returns whether more is left.  A full disk only means that it is not the time for it.
+
+        Raises:
+            StoreBroken: as for ``commit``.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def chain_at(self, group: str, position: int) -> bytes | None:

@@ -53,7 +53,7 @@ class MemoryStore(LogStore):
     def commit(self, batch: Commit) -> None:
         self._check_open()
         self._check(batch)  # all of it before any of it
-        for name, incarnation in batch.new_groups:
+        for name, incarnation, *_ in batch.new_groups:
             self._logs[name] = _Log(incarnation)
         for entry in batch.entries:
             log = self._logs[entry.group]
@@ -77,7 +77,7 @@ class MemoryStore(LogStore):
 
     def _check(self, batch: Commit) -> None:
         heads: dict[str, int | None] = {}  # as this batch moves them
-        for name, _ in batch.new_groups:
+        for name, *_ in batch.new_groups:
             if name in self._logs or name in heads:
                 raise AppendRefused(f"group {name!r} is in the store already")
             heads[name] = 0

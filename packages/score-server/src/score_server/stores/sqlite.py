@@ -287,7 +287,7 @@ class SqliteStore(LogStore):
 
     def _add_groups(self, new_groups: tuple[tuple[str, bytes], ...]) -> dict[str, int]:
         ids: dict[str, int] = {}
-        for name, incarnation in new_groups:
+        for name, incarnation, *_ in new_groups:
             if name in self._ids or name in ids:
                 raise AppendRefused(f"group {name!r} is in the store already")
             done = self._db.execute(
@@ -319,7 +319,7 @@ class SqliteStore(LogStore):
                 raise AppendRefused(_refusal(entry, f"the stored head is not {first[name]}"))
         rows = [
             (ids[name], position, encoded, chain, _entry_seal(position, chain))
-            for name, position, _, encoded, chain in entries
+            for name, position, _, encoded, chain, _ in entries
         ]
         self._run(_ADD_ENTRIES, rows)
 
@@ -328,7 +328,7 @@ class SqliteStore(LogStore):
         outcomes = [
             (change.session, seq, position, group, int(pinned))
             for change in changes
-            for seq, position, group, pinned in change.outcomes
+            for seq, position, group, pinned, _ in change.outcomes
         ]
         self._run(_SET_OUTCOMES, [(*row, _seal(*row)) for row in outcomes])
         self._run(_SETTLE, [(change.session, change.settled) for change in changes])
