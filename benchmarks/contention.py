@@ -17,12 +17,22 @@ import tempfile
 import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import score
 from score.demo import Server
 
 WAYS = ("intents", "strict", "transactions")
+
+
+class Contention(NamedTuple):
+    """What *writers* reached together; *fairness* is the slowest's commits over the fastest's."""
+
+    way: str
+    writers: int
+    commits_s: float
+    attempts_each: float
+    fairness: float
 
 
 def bump(t: Any) -> None:
@@ -59,7 +69,8 @@ def write(
     out.put((commits, attempts))
 
 
-def measure(url: str, way: str, writers: int, seconds: float) -> str:
+def measure(url: str, way: str, writers: int, seconds: float) -> Contention:
+    """Have *writers* processes contend for *seconds*."""
     context = multiprocessing.get_context("spawn")
     go, stop = context.Event(), context.Event()
     out: multiprocessing.SimpleQueue[tuple[int, int]] = context.SimpleQueue()
@@ -82,7 +93,7 @@ def measure(url: str, way: str, writers: int, seconds: float) -> str:
     counts = [commits for commits, _ in found]
     fairness = min(counts) / max(counts) if max(counts) else 0.0
     each = attempts / commits if commits else float("nan")
-    return f"| {way} | {writers} | {commits / took:,.0f} | {each:.2f} | {fairness:.2f} |"
+    return Contention(way, writers, commits / took, each, fairness)
 
 
 def main() -> None:
@@ -102,7 +113,12 @@ def main() -> None:
                 )
                 try:
                     with score.connect(server.url, wait=30):
-                        print(measure(server.url, way, writers, options.seconds), flush=True)
+                        found = measure(server.url, way, writers, options.seconds)
+                    print(
+                        f"| {way} | {writers} | {found.commits_s:,.0f} | {found.attempts_each:.2f} "
+                        f"| {found.fairness:.2f} |",
+                        flush=True,
+                    )
                 finally:
                     server.stop()
 

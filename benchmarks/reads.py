@@ -29,16 +29,27 @@ READS = {
 }
 
 
-def ratios() -> dict[str, float]:
+def _names() -> tuple[dict[str, object], dict[str, object]]:
+    """What the statements read: ours, and the builtins."""
     content = {f"key {i}": i for i in range(SIZE)}
-    ours = {"m": UMap(content), "v": UVec(content), "k": "key 77"}
-    theirs = {"m": content, "v": list(content), "k": "key 77"}
+    ours: dict[str, object] = {"m": UMap(content), "v": UVec(content), "k": "key 77"}
+    return ours, {"m": content, "v": list(content), "k": "key 77"}
+
+
+def seconds_of(name: str) -> float:
+    """One read of ours, the loop around it included."""
+    statement, number = READS[name]
+    return statistics.median(timeit.repeat(statement, globals=_names()[0], number=number)) / number
+
+
+def ratios(rounds: int = ROUNDS) -> dict[str, float]:
+    """Each read's time over that of the exact builtin."""
     found = {}
     for name, (statement, number) in READS.items():
-        timers = [timeit.Timer(statement, globals=names) for names in (ours, theirs)]
-        rounds = [[timer.timeit(number) for timer in timers] for _ in range(ROUNDS)]
-        found[name] = statistics.median(r[0] for r in rounds) / statistics.median(
-            r[1] for r in rounds
+        timers = [timeit.Timer(statement, globals=names) for names in _names()]
+        times = [[timer.timeit(number) for timer in timers] for _ in range(rounds)]
+        found[name] = statistics.median(t[0] for t in times) / statistics.median(
+            t[1] for t in times
         )
     return found
 

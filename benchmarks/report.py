@@ -1,0 +1,102 @@
+"""The run as Markdown, as JSON and as a plot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import plot
+from .results import Figure, Result, Verdict
+
+BEGIN, END = "<!-- begin: python -m benchmarks --write -->", "<!-- end -->"
+PLOT = "performance-growth.svg"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of ``python -m benchmarks``."""
+
+    date: str
+    machine: str
+    versions: dict[str, str]
+    scale: str
+    seconds: float
+    results: list[Result]
+
+
+def markdown(run: Run) -> str:
+    """Goals first, then every figure."""
+    told = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    lines = [
+        f"Measured {run.date} in {run.seconds / 60:.0f} min ({run.scale} scale) on {run.machine}.",
+        f"{told}.",
+        "",
+        "| row | goal | reached | met |",
+        "|---|---|---|---|",
+    ]
+    for result in run.results:
+        lines += [_verdict(verdict) for verdict in result.verdicts]
+    for result in run.results:
+        lines += ["", f"### Row {result.row}: {result.title}", ""]
+        lines += [_HEAD, "|---|---|---|---|---|---|---|"]
+        lines += [_figure(figure) for figure in result.figures]
+    return "\n".join(lines) + "\n"
+
+
+_HEAD = "| work | who | cores | p50 µs | p99 µs | a second | other |"
+
+
+def _verdict(verdict: Verdict) -> str:
+    met = {True: "yes", False: "**no**", None: "-"}[verdict.met]
+    return f"| {verdict.row} | {verdict.goal} | {verdict.reached} | {met} |"
+
+
+def _figure(figure: Figure) -> str:
+    value = "" if figure.value is None else f"{_number(figure.value)} {figure.unit}"
+    cells: Iterable[str] = (
+        figure.work,
+        figure.who,
+        figure.cores,
+        _number(figure.p50_us),
+        _number(figure.p99_us),
+        _number(figure.rate),
+        " ".join(filter(None, (value, figure.note))),
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def write_files(run: Run, folder: Path) -> None:
+    """``results.json``, ``results.md`` and the plot."""
+    plain = {
+        "date": run.date, "machine": run.machine, "versions": run.versions, "scale": run.scale,
+        "seconds": run.seconds, "rows": [result.plain() for result in run.results],
+    }  # fmt: skip
+    (folder / "results.json").write_text(json.dumps(plain, indent=1) + "\n")
+    (folder / "results.md").write_text(markdown(run))
+    series = [one for result in run.results for one in result.series]
+    if series:
+        (folder / PLOT).write_text(plot.svg(series))
+
+
+def write_docs(run: Run, page: Path) -> None:
+    """Put the table between the markers of *page*, and the plot beside it."""
+    text = page.read_text("utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{page} has no lines {BEGIN} and {END}")
+    series = [one for result in run.results for one in result.series]
+    shown = ""
+    if series:
+        (page.parent / PLOT).write_text(plot.svg(series))
+        shown = f"\n![growth: one curve for each quantity]({PLOT})\n"
+    table = markdown(run).replace("\n### ", "\n#### ")
+    page.write_text(f"{before}{begin}\n{table}{shown}{end}{after}", "utf-8")

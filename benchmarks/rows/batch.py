@@ -1,0 +1,81 @@
+"""Row 4: a hundred sets as one atomic change, in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from .. import servers
+from ..peers import KEYS, Setter, redis_client, score_map
+from ..results import Result, find, judge
+from ..rounds import Contender, Opened, compare
+from . import Scale
+
+TITLE = "100 sets as one change"
+SETS = 100
+
+
+def _score_batch(durable: bool) -> Callable[[], Any]:
+    @contextmanager
+    def opened() -> Iterator[Opened]:
+        with score_map(durable) as (pid, shared):
+
+            def operate(i: int) -> None:
+                with shared.batch() as batch:
+                    for j in range(SETS):
+                        batch[KEYS[j]] = i
+
+            yield Setter([pid], operate)
+
+    return opened
+
+
+def _score_update(durable: bool) -> Callable[[], Any]:
+    @contextmanager
+    def opened() -> Iterator[Opened]:
+        with score_map(durable) as (pid, shared):
+            yield Setter([pid], lambda i: shared.update(dict.fromkeys(KEYS[:SETS], i)))
+
+    return opened
+
+
+def _redis(durable: bool) -> Callable[[], Any]:
+    @contextmanager
+    def opened() -> Iterator[Opened]:
+        with servers.redis_server(durable=durable) as running:
+            client = redis_client(running)
+            yield Setter(
+                [running.pid],
+                lambda i: client.hset("figures", mapping=dict.fromkeys(KEYS[:SETS], i)),
+            )
+
+    return opened
+
+
+def run(scale: Scale) -> Result:
+    contenders = [
+        Contender("score update, memory", _score_update(False)),
+        Contender("score batch, memory", _score_batch(False)),
+        Contender("redis HSET mapping, no persistence", _redis(False)),
+        Contender("score update, SQLite", _score_update(True)),
+        Contender("score batch, SQLite", _score_batch(True)),
+        Contender("redis HSET mapping, appendfsync always", _redis(True)),
+    ]
+    result = Result(4, TITLE)
+    result.figures = compare(
+        4, "100 sets", contenders, rounds=scale.pick(1, 4, 8), count=scale.pick(20, 250, 1000),
+        per=SETS,
+    )  # fmt: skip
+    for how in ("update", "batch"):
+        for store, peer in (("memory", "no persistence"), ("SQLite", "appendfsync always")):
+            for cores in ("same", "separate"):
+                ours = find(result.figures, f"score {how}, {store}", cores=cores)
+                redis = find(result.figures, f"redis HSET mapping, {peer}", cores=cores)
+                result.verdicts.append(
+                    judge(
+                        4, f"{how}, {store}: sets/s >= 1.2x redis HSET mapping, {cores} core(s)",
+                        ours and ours.rate, redis and redis.rate, 1.2, most=False,
+                    )
+                )  # fmt: skip
+    return result

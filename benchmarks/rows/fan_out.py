@@ -1,0 +1,204 @@
+"""Row 6: one writer, many watchers; the time until the last watcher has the last change.
+
+Both sides do the same work: every watcher keeps a dict current.  A score watcher does it by ``watch()``; a redis
+subscriber reads each message's JSON and sets the key.  Watchers share a few processes, each of which
+reads its own one after the other until all of them have everything; the buffers between (the kernel's, redis's,
+score's log) hold what is not read yet.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import score
+
+from .. import crowd, machine, servers
+from ..peers import redis_client
+from ..results import Figure, Result, judge
+from ..rounds import Missing
+from . import Scale
+
+TITLE = "one writer, 50 and 1,000 watchers"
+PROCESSES = 10
+KEYS = 100
+SILENCE_S = 0.02  # a watch connects when it is first waited for: so long
+
+
+class ScoreWatchers:
+    """Some watchers in one process."""
+
+    def __init__(
+        self, index: int, port: int, channel: str, counts: list[int], changes: int
+    ) -> None:
+        self._port, self._channel = port, channel
+        self._count, self._changes = counts[index], changes
+        self._stack = ExitStack()
+        self._watches: list[Any] = []
+
+    def prepare(self) -> None:
+        for _ in range(self._count):
+            client = self._stack.enter_context(
+                score.connect(f"score://127.0.0.1:{self._port}", timeout=120)
+            )
+            shared = score.SMap[str, int](client, self._channel)
+            watch = self._stack.enter_context(shared.watch(timeout=SILENCE_S))
+            assert next(watch, None) is None, "connected, and nothing there yet"
+            self._watches.append((watch, shared))
+
+    def work(self) -> float:
+        for watch, shared in self._watches:
+            left = self._changes
+            while left:  # a loop over a watch ends after a silence; the next one goes on
+                for _ in watch:
+                    left -= 1
+                    if not left:
+                        break
+            assert len(shared) == min(KEYS, self._changes)
+        return time.monotonic()
+
+    def end(self) -> None:
+        self._stack.close()
+
+
+class RedisSubscribers:
+    """Some subscribers in one process."""
+
+    def __init__(
+        self, index: int, port: int, channel: str, counts: list[int], changes: int
+    ) -> None:
+        self._port, self._channel = port, channel
+        self._count, self._changes = counts[index], changes
+        self._subscribers: list[Any] = []
+
+    def prepare(self) -> None:
+        for _ in range(self._count):
+            subscriber = redis_client(servers.Running(0, self._port)).pubsub()
+            subscriber.subscribe(self._channel)
+            assert subscriber.get_message(timeout=30)["type"] == "subscribe"
+            self._subscribers.append(subscriber)
+
+    def work(self) -> float:
+        for subscriber in self._subscribers:
+            current: dict[str, int] = {}
+            for _ in range(self._changes):
+                while (message := subscriber.get_message(timeout=60)) is None:
+                    pass
+                key, value = json.loads(message["data"])
+                current[key] = value
+            assert len(current) == min(KEYS, self._changes)
+        return time.monotonic()
+
+    def end(self) -> None:
+        for subscriber in self._subscribers:
+            subscriber.close()
+
+
+class Writer:
+    """Beside the watchers, in a process of its own: makes the changes, one after the other."""
+
+    def __init__(self, index: int, write: str, port: int, channel: str, changes: int) -> None:
+        self._port, self._channel, self._changes = port, channel, changes
+        self._redis = write == "redis"
+        self._stack = ExitStack()
+        self._write: Callable[[int], object]
+
+    def prepare(self) -> None:
+        if self._redis:
+            client = redis_client(servers.Running(0, self._port))
+            self._stack.callback(client.close)
+            self._write = lambda i: client.publish(
+                self._channel, json.dumps([f"key {i % KEYS}", i])
+            )
+        else:
+            ours = self._stack.enter_context(
+                score.connect(f"score://127.0.0.1:{self._port}", timeout=120)
+            )
+            shared = score.SMap[str, int](ours, self._channel)
+            self._write = lambda i: shared.__setitem__(f"key {i % KEYS}", i)
+
+    def work(self) -> float:
+        begun = time.monotonic()
+        for i in range(self._changes):
+            self._write(i)
+        return begun
+
+    def end(self) -> None:
+        self._stack.close()
+
+
+class Member:
+    """Process 0 writes, the others watch."""
+
+    def __init__(
+        self, index: int, kind: str, port: int, channel: str, counts: list[int], changes: int
+    ) -> None:
+        self._job: Any
+        if index == 0:
+            self._job = Writer(index, kind, port, channel, changes)
+        else:
+            made = RedisSubscribers if kind == "redis" else ScoreWatchers
+            self._job = made(index - 1, port, channel, counts, changes)
+        self.prepare, self.work, self.end = self._job.prepare, self._job.work, self._job.end
+
+
+def run(scale: Scale) -> Result:
+    result = Result(6, TITLE)
+    machine.allow_open_files(12_000)
+    sizes = scale.pick((5,), (50, 1000), (50, 1000))
+    changes = scale.pick(100, 2000, 2000)
+    rounds = scale.pick(1, 2, 3)
+    with crowd.crowd(1 + PROCESSES) as many, ExitStack() as stack:
+        running: dict[str, tuple[str, servers.Running]] = {}
+        for name, kind, start in (
+            ("score, memory", "score", servers.score_server),
+            ("redis-py pub/sub", "redis", lambda: servers.redis_server(durable=False)),
+        ):
+            try:
+                running[name] = kind, stack.enter_context(start())
+            except Missing as missing:
+                result.figures.append(Figure(6, "", name, "", note=str(missing)))
+        for size in sizes:
+            # The large case is long enough by itself to need no further rounds.
+            for name, rates in _measure(
+                many, running, size, changes, rounds if size <= 50 else 1
+            ).items():
+                rate = sorted(rates)[len(rates) // 2]
+                result.figures.append(
+                    Figure(
+                        6,
+                        f"{size} watchers, {changes:,} changes",
+                        name,
+                        "both",
+                        rate=rate,
+                        note="deliveries",
+                    )
+                )
+    for size in sizes:
+        work = f"{size} watchers, {changes:,} changes"
+        ours, theirs = (
+            next((f.rate for f in result.figures if (f.who, f.work) == (name, work)), None)
+            for name in ("score, memory", "redis-py pub/sub")
+        )
+        goal = f"deliveries/s to {size} watchers >= 5x redis-py pub/sub"
+        result.verdicts.append(judge(6, goal, ours, theirs, 5.0, most=False))
+    return result
+
+
+def _measure(
+    many: crowd.Crowd,
+    running: dict[str, tuple[str, servers.Running]],
+    size: int,
+    changes: int,
+    rounds: int,
+) -> dict[str, list[float]]:
+    counts = list(crowd.spread(size, PROCESSES))
+    found: dict[str, list[float]] = {name: [] for name in running}
+    for turn in range(rounds):
+        for name, (kind, server) in running.items():
+            begun, *ended = many.run(Member, kind, server.port, f"{size} {turn}", counts, changes)
+            found[name].append(size * changes / (max(ended) - begun))
+    return found
