@@ -1,13 +1,20 @@
 """A stage for the shell's parts: a miniature core, a committer without a thread, a client's end.
 
+The connections' scenarios run on both movers of bytes: links over memory streams, and a sweeper of real
+sockets, whose kernel buffers are immediate, so that "all tasks wait" means the same for both.
+
 The miniature core keeps the real one's contract (``core/events.py``) for the few messages that the
 shell's own laws need: a greeting, an echo, a goodbye.
 """
 
 from __future__ import annotations
 
+import contextlib
+import select
+import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any
 
 import pytest
 import trio
@@ -24,8 +31,10 @@ from score_server.core.events import (
     Stopping,
     Wake,
 )
+from score_server.shell.endpoint import Endpoint
 from score_server.shell.hub import Hub
 from score_server.shell.link import Link
+from score_server.shell.sweeper import Sweeper
 from score_server.wire.connection import CONNECTION_CLOSED, NEED_DATA, Connection, Role
 from score_server.wire.limits import Limits
 from score_server.wire.messages import SHUTTING_DOWN, Error, Hello, Message, Ping, Pong, Welcome
@@ -82,7 +91,7 @@ class MiniCore:
         return [Wake(number)]
 
     def output(self, connection: int, bytes_max: int) -> list[Message]:
-        box = self.outbox[connection]
+        box = self.outbox.get(connection, deque())
         return [box.popleft() for _ in range(min(len(box), self.output_max))]
 
     def has_output(self, connection: int) -> bool:
@@ -93,7 +102,8 @@ class MiniCore:
         return taken
 
     def congested(self, connection: int) -> bool:
-        return self.congested_by is not None and len(self.outbox[connection]) >= self.congested_by
+        waiting = len(self.outbox.get(connection, ()))
+        return self.congested_by is not None and waiting >= self.congested_by
 
     def next_deadline_ms(self) -> int:
         return self.deadline_ms
@@ -149,23 +159,31 @@ class Pipe:
 
 
 class Client:
-    """The other end of a pipe, speaking the wire protocol or whatever bytes it likes."""
+    """A client's end, speaking the wire protocol or whatever bytes it likes."""
 
-    def __init__(self, pipe: Pipe) -> None:
-        self.pipe = pipe
+    def __init__(self) -> None:
         self.wire = Connection(Role.CLIENT)
 
     def raw(self, data: bytes) -> None:
-        self.pipe.to_server.put_data(data)
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Say that nothing more will be sent."""
+        raise NotImplementedError
+
+    async def read(self) -> bytes:
+        """Some bytes; b"" at the end."""
+        raise NotImplementedError
+
+    def stop_taking(self) -> None:
+        """From now on the server's end takes no bytes, until ``take_again``."""
+        raise NotImplementedError
+
+    def take_again(self) -> None:
+        raise NotImplementedError
 
     def send(self, *messages: Message) -> None:
         self.raw(self.wire.send(*messages))
-
-    def close(self) -> None:
-        self.pipe.to_server.put_eof()
-
-    async def read(self) -> bytes:
-        return bytes(await self.pipe.to_client.receive_some())
 
     async def receive(self) -> Message | None:
         """The next message; None at the end of the stream."""
@@ -182,8 +200,64 @@ class Client:
         assert isinstance(await self.receive(), Welcome)
 
 
+class PipeClient(Client):
+    """The other end of a pipe."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        super().__init__()
+        self.pipe = pipe
+        self._gate = trio.Event()
+
+    def raw(self, data: bytes) -> None:
+        self.pipe.to_server.put_data(data)
+
+    def close(self) -> None:
+        self.pipe.to_server.put_eof()
+
+    async def read(self) -> bytes:
+        return bytes(await self.pipe.to_client.receive_some())
+
+    def stop_taking(self) -> None:
+        self.pipe.room, self.pipe.on_send = 0, self._gate.wait
+
+    def take_again(self) -> None:
+        self._gate.set()
+
+
+class SocketClient(Client):
+    """The other end of a pair of sockets; *theirs* is the server's."""
+
+    def __init__(self, ours: socket.socket, theirs: socket.socket) -> None:
+        super().__init__()
+        self.sock = ours
+        self._theirs = theirs
+        self._junk = 0
+
+    def raw(self, data: bytes) -> None:
+        assert self.sock.send(data) == len(data)
+
+    def close(self) -> None:
+        self.sock.shutdown(socket.SHUT_WR)
+
+    async def read(self) -> bytes:
+        await trio.lowlevel.wait_readable(self.sock)
+        try:
+            return self.sock.recv(1 << 20)
+        except ConnectionResetError:
+            return b""
+
+    def stop_taking(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._junk += self._theirs.send(b"junk")
+
+    def take_again(self) -> None:
+        while self._junk:
+            self._junk -= len(self.sock.recv(self._junk))
+
+
 class Stage:
-    """A hub on a miniature core, and links to clients over memory streams."""
+    """A hub on a miniature core, and connections to clients."""
 
     def __init__(self, nursery: trio.Nursery, unfinished_bytes_max: int) -> None:
         self.core = MiniCore()
@@ -196,36 +270,86 @@ class Stage:
             unfinished_bytes_max=unfinished_bytes_max,
         )
         nursery.start_soon(self.hub.flush)
-        self.links: list[Link] = []
-        self.pipes: list[Pipe] = []
+        self.connections: list[Endpoint] = []
         self.ended: set[int] = set()
         self.end_seen = trio.Event()  # the first of them
 
-    def connect(self) -> Client:
-        pipe = Pipe()
-        number = len(self.links) + 1
-        link = Link(self.hub, number, pipe, f"peer-{number}", Connection(Role.SERVER))
-        self.links.append(link)
-        self.pipes.append(pipe)
-        self.nursery.start_soon(self._run, link)
-        return Client(pipe)
+    def connect(self) -> Any:
+        """A ``Client`` of a new connection, which is ``connections[-1]``."""
+        raise NotImplementedError
 
-    async def _run(self, link: Link) -> None:
-        await link.run()
-        self.ended.add(link.number)
+    def note_end(self, number: int) -> None:
+        self.ended.add(number)
         self.end_seen.set()
-
-    def on_send(self, number: int, hook: Callable[[], Awaitable[object]]) -> None:
-        """Let nothing be sent to *number* at once, and *hook* be awaited after each other send."""
-        pipe = self.pipes[number - 1]
-        pipe.room, pipe.on_send = 0, hook
 
     async def settled(self) -> None:
         """Until no task has anything to do: nothing here waits for the outside."""
         await trio.testing.wait_all_tasks_blocked()
 
 
+class LinkStage(Stage):
+    """With links over memory streams."""
+
+    def connect(self) -> PipeClient:
+        pipe = Pipe()
+        number = len(self.connections) + 1
+        link = Link(self.hub, number, pipe, f"peer-{number}", Connection(Role.SERVER))
+        self.connections.append(link)
+        self.nursery.start_soon(self._run, link)
+        return PipeClient(pipe)
+
+    async def _run(self, link: Link) -> None:
+        await link.run()
+        self.note_end(link.number)
+
+
+class SweeperStage(Stage):
+    """With a sweeper of sockets."""
+
+    def __init__(self, nursery: trio.Nursery, unfinished_bytes_max: int) -> None:
+        super().__init__(nursery, unfinished_bytes_max)
+        self.sweeper = Sweeper(self.hub, select.epoll())
+        self.clients: list[SocketClient] = []
+        nursery.start_soon(self.sweeper.run)
+
+    def connect(self) -> SocketClient:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        number = len(self.connections) + 1
+        self.sweeper.add(
+            theirs, number, f"peer-{number}", Connection(Role.SERVER),
+            lambda: self.note_end(number),
+        )  # fmt: skip
+        self.connections.append(self.sweeper.swept[theirs.fileno()])
+        self.clients.append(SocketClient(ours, theirs))
+        return self.clients[-1]
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.sock.close()
+
+
 @pytest.fixture
-async def stage(nursery: trio.Nursery) -> Stage:
+async def link_stage(nursery: trio.Nursery) -> LinkStage:
     """Ask for ``autojump_clock`` beside it: time then jumps as soon as all tasks wait."""
-    return Stage(nursery, 10_000)
+    return LinkStage(nursery, 10_000)
+
+
+@pytest.fixture
+async def sweeper_stage(nursery: trio.Nursery) -> AsyncIterator[SweeperStage]:
+    """As ``link_stage``."""
+    stage = SweeperStage(nursery, 10_000)
+    yield stage
+    stage.close()
+
+
+@pytest.fixture(params=["link", "sweeper"])
+async def stage(request: pytest.FixtureRequest, nursery: trio.Nursery) -> AsyncIterator[Stage]:
+    """Both of them, in turn."""
+    if request.param == "link":
+        yield LinkStage(nursery, 10_000)
+    else:
+        swept = SweeperStage(nursery, 10_000)
+        yield swept
+        swept.close()

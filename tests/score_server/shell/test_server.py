@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from score_server.shell import server as server_module
 from score_server.shell.committer import InlineCommitter
 from score_server.shell.listening import StartError
 from score_server.shell.server import REFUSED_AT_ONCE_MAX, Clock, Server
+from score_server.shell.sweeper import EPOLL, Epoll
 from score_server.stores.base import Commit, StoreBroken
 from score_server.stores.memory import MemoryStore
 from score_server.wire.connection import Connection, Role, Signal
@@ -31,6 +33,7 @@ from score_server.wire.messages import (
     Welcome,
 )
 
+Running = Callable[..., AbstractAsyncContextManager["Bench"]]
 LOOPBACK = Address("127.0.0.1", 0)
 
 
@@ -73,12 +76,20 @@ class Bench:
         return self.clients[-1]
 
 
+@pytest.fixture(params=["sweeping", "a task for each"])
+def running(request: pytest.FixtureRequest) -> Running:
+    """A server whose connections' bytes one task moves, or tasks of their own."""
+    return partial(_running, EPOLL if request.param == "sweeping" else None)
+
+
 @asynccontextmanager
-async def running(
-    store: MemoryStore | None = None, limits: Limits | None = None
+async def _running(
+    epoll: Callable[[], Epoll] | None,
+    store: MemoryStore | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Bench]:
     committer = InlineCommitter(lambda: store or MemoryStore())
-    bench = Bench(Server(committer, limits))
+    bench = Bench(Server(committer, limits, epoll=epoll))
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             await nursery.start(bench.run)
@@ -102,14 +113,14 @@ def test_a_clock_that_is_set_back_goes_on_from_where_it_was() -> None:
 # ---------------------------------------------------------------- ends
 
 
-async def test_an_address_that_is_in_use_is_an_error_and_nothing_listens() -> None:
+async def test_an_address_that_is_in_use_is_an_error_and_nothing_listens(running: Running) -> None:
     async with running() as bench:
         other = Server(InlineCommitter(MemoryStore))
         with pytest.raises(StartError, match="in use"):
             await other.listen([LOOPBACK, Address(*bench.address)])
 
 
-async def test_setting_stop_tells_everybody_and_ends_it() -> None:
+async def test_setting_stop_tells_everybody_and_ends_it(running: Running) -> None:
     async with running() as bench:
         clients = [await bench.connect() for _ in range(3)]
         for client in clients:
@@ -127,7 +138,7 @@ async def test_setting_stop_tells_everybody_and_ends_it() -> None:
             await bench.connect()
 
 
-async def test_who_connects_while_it_stops_is_turned_away() -> None:
+async def test_who_connects_while_it_stops_is_turned_away(running: Running) -> None:
     async with running() as bench:
         stuck = await bench.connect()
         await stuck.send(Hello(1, "ada", [], None))
@@ -148,7 +159,7 @@ class BreaksAtFirstCommit(MemoryStore):
         raise StoreBroken(errno.errorcode[errno.EIO])
 
 
-async def test_a_broken_store_ends_it_without_an_answer_and_is_returned() -> None:
+async def test_a_broken_store_ends_it_without_an_answer_and_is_returned(running: Running) -> None:
     async with running(BreaksAtFirstCommit()) as bench:
         client, idle = await bench.connect(), await bench.connect()
         await client.send(Hello(1, "ada", [], None))
@@ -161,6 +172,7 @@ async def test_a_broken_store_ends_it_without_an_answer_and_is_returned() -> Non
 
 
 async def test_an_end_that_the_core_never_reaches_has_a_deadline(
+    running: Running,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(server_module, "STOP_S_MAX", 0.01)
@@ -173,7 +185,9 @@ async def test_an_end_that_the_core_never_reaches_has_a_deadline(
 # ---------------------------------------------------------------- limits
 
 
-async def test_connections_beyond_the_limit_are_told_a_bounded_number_at_a_time() -> None:
+async def test_connections_beyond_the_limit_are_told_a_bounded_number_at_a_time(
+    running: Running,
+) -> None:
     async with running(limits=Limits(connections_max=2)) as bench:
         welcome = [await bench.connect() for _ in range(2)]
         for client in welcome:
@@ -197,6 +211,7 @@ async def test_connections_beyond_the_limit_are_told_a_bounded_number_at_a_time(
 
 
 async def test_a_peer_that_is_gone_before_it_is_served_is_passed_over(
+    running: Running,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tune = server_module.tune

@@ -6,9 +6,9 @@ Rules
   step that no task can come between.
 - Effects only mark peers and queue jobs; none of them calls back into ``handle``.  A store that
   answers at once is handled right after, as the next event of the same step.
-- Who is sent to when: the peer that has just been read from at once, so an answer costs no
-  change of task; everybody whom a commit released, in that step; all others in the loop's next turn, by the
-  flusher, so that what several authors say in one turn is one send to each subscriber.
+- Who is sent to when: whoever has asked for something, at once in the step that answers it; those who
+  merely follow, ``FOLLOWERS_AT_ONCE`` in each turn of the loop.  So a writer with many followers has its
+  answer before they have its change, and what is said until a follower's turn comes is one send.
 - An exception in the core is not a client's fault that could be contained: the order or a
   session may be half changed.  The hub then *fails*: it hands out nothing more and takes nothing more, as
   with a broken store.  What was acknowledged is durable; a restart is the way on.
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Protocol
 
 import trio
@@ -49,6 +50,8 @@ UNFINISHED_BYTES_MAX = 64 * MIB
 # One pull of output: large enough that the cost of a send disappears, small enough that a slow
 # reader pins little and that what is urgent does not wait behind it.
 OUTPUT_BYTES = 256 * 1024
+# So many sends take about as long as the work for a few writers does.
+FOLLOWERS_AT_ONCE = 16
 # How long a deadline may be noticed late: deadlines are of seconds.
 TICK_S_MAX = 1.0
 # A deadline that stayed in the past would otherwise make a loop that never waits.
@@ -56,10 +59,12 @@ TICK_S_MIN = 0.01
 
 
 class Peer(Protocol):
-    """What the hub needs of a connection (``link.Link``)."""
+    """What the hub needs of a connection (``endpoint.Endpoint``)."""
 
     number: int
     name: str
+    is_asking: bool
+    """It has said something since it was last sent to."""
 
     def flush(self) -> None:
         """Send what there is, without waiting; the peer sees to what cannot be sent so."""
@@ -83,7 +88,9 @@ class Hub:
         self._committer = committer
         self._now_ms = now_ms
         self._peers: dict[int, Peer] = {}
-        self._woken: dict[int, Peer] = {}  # with something to send
+        # With something to send, the longest waiting first.
+        self._asking: dict[int, Peer] = {}
+        self._following: dict[int, Peer] = {}
         self._flusher = Flag()
         self._unfinished: dict[int, int] = {}
         self._unfinished_total = 0
@@ -100,23 +107,20 @@ class Hub:
         self._step(events)
         self._stir()
 
-    def receive(self, peer: Peer, events: list[Event]) -> None:
-        """As ``handle``, and send *peer* its answers at once."""
+    def receive(self, events: Iterable[Event]) -> None:
+        """As ``handle``, and send those who have asked for something their answers at once."""
         self._step(events)
-        if self._woken.pop(peer.number, None) is not None:
-            peer.flush()
-        self._stir()
+        self._flush_turn()
 
     def deliver(self, event: Event) -> None:
-        """As ``handle``, and send everybody what *event* released at once."""
-        self._step((event,))
-        self._flush_woken()
+        """As ``receive``, for what the store answers."""
+        self.receive((event,))
 
     async def flush(self) -> None:
         """The flusher; runs for ever."""
         while True:
             await self._flusher.wait()
-            self._flush_woken()
+            self._flush_turn()
 
     def _step(self, events: Iterable[Event]) -> None:
         if self.failure is not None:
@@ -133,23 +137,35 @@ class Hub:
         while True:
             for effect in effects:
                 if isinstance(effect, Wake):
-                    self._woken[effect.connection] = self._peers[effect.connection]
+                    self._wake(effect.connection)
                 elif isinstance(effect, CloseAfterOutput):
                     self._peers[effect.connection].close_after_output()
-                    self._woken[effect.connection] = self._peers[effect.connection]
+                    self._wake(effect.connection)
                 elif (answer := self._committer.submit(effect)) is not None:
                     answers.append(answer)
             if not answers:
                 return
             effects = self._core.handle(answers.popleft(), self._now_ms())
 
+    def _wake(self, number: int) -> None:
+        peer = self._peers[number]
+        if peer.is_asking:
+            self._following.pop(number, None)
+            self._asking[number] = peer
+        elif number not in self._asking:
+            self._following[number] = peer
+
     def _stir(self) -> None:
-        if self._woken:
+        if self._asking or self._following:
             self._flusher.set()
 
-    def _flush_woken(self) -> None:
-        while self._woken:
-            self._woken.popitem()[1].flush()
+    def _flush_turn(self) -> None:
+        while self._asking:
+            self._asking.popitem()[1].flush()
+        for number in list(islice(self._following, FOLLOWERS_AT_ONCE)):
+            if (peer := self._following.pop(number, None)) is not None:
+                peer.flush()
+        self._stir()
 
     def stop(self) -> None:
         """Tell the core to stop; ``stopped`` is set when all that was assigned is decided."""
@@ -185,21 +201,29 @@ class Hub:
         if number in self._peers:
             self.handle(Disconnected(number))
             del self._peers[number]
-            self._woken.pop(number, None)
+            self._asking.pop(number, None)
+            self._following.pop(number, None)
             self.hold_unfinished(number, 0)
 
     def output(self, number: int) -> list[Message]:
         """What is to be sent to *number* now; empty if there is nothing, or nobody."""
-        messages: list[Message] = []
+        if self.failure is not None:
+            return []
         try:
+            messages = self._pull(number)
             # An output may be empty and still lead to the next: see ``Core.output``.
-            while not messages and self.has_output(number):
-                messages = self._core.output(number, OUTPUT_BYTES)
-                self._do(self._core.take_effects())
+            while not messages and self._core.has_output(number):
+                messages = self._pull(number)
         except Exception as error:
             self.fail(error)
-            messages = []
-        self._stir()  # what was done may concern others as well
+            return []
+        return messages
+
+    def _pull(self, number: int) -> list[Message]:
+        messages = self._core.output(number, OUTPUT_BYTES)
+        if effects := self._core.take_effects():
+            self._do(effects)
+            self._stir()  # it may concern others as well
         return messages
 
     def has_output(self, number: int) -> bool:
@@ -211,6 +235,8 @@ class Hub:
 
     def hold_unfinished(self, number: int, size: int) -> None:
         """Note that *number* holds *size* bytes of a frame that is not complete."""
+        if not size and number not in self._unfinished:
+            return
         held = self._unfinished.pop(number, 0)
         self._unfinished_total += size - held
         if size and number in self._peers:

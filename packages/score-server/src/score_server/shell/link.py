@@ -1,84 +1,52 @@
-"""One connection: a task that reads, at times a task that writes, and nothing that outlives them.
+"""A connection over a transport: a task that reads, at times a task that writes, and nothing that outlives them.
+
+For whatever is not a plain socket that can be swept (``sweeper.py``), and for systems without epoll.
 
 Rules
 -----
-- Sending has one owner at a time.  As a rule it is ``flush``, which sends without waiting in the
-  very step that made the output; when the socket takes no more, or the end has come, a
-  writer's task takes over until all is sent.
+- Sending has one owner at a time.  As a rule it is ``flush``, which sends without waiting; when the
+  transport takes no more, or the end has come, a writer's task takes over until all is sent.
 - Whatever goes wrong here ends this connection and no other: protocol errors are answered with one
   typed ``Error``, a vanished peer is reported to the core, anything unexpected is logged with its traceback.
-- Output is pulled, not pushed: the core is asked for as much as one send should hold, so a
-  slow reader costs no memory, and what piled up while a send ran goes out as one.
-- Reading stops while the core holds too many answers that this peer does not take.
-- A goodbye is bounded: once the core has said that this connection ends, it has ``CLOSING_S_MAX``
-  for all that is left to send, and what the peer still says is thrown away.
-
-The end of a connection needs care: closing a socket with unread input makes the kernel send a reset, which can
-destroy the ``Error`` on its way.  So after the last send only our direction is closed, and
-input is read and dropped until the peer closes too, or ``LINGER_S_MAX`` is up.  A server that stops waits
-less: a client outside a call closes only at its next one, and a reset tells it as much.
+- What the end of a connection needs is told in ``endpoint.py``.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 
 import trio
 
-from ..core.events import Event, Faulted, Received
-from ..wire.connection import Connection, Signal
-from ..wire.errors import RemoteProtocolError
-from ..wire.messages import SESSION_EXPIRED, SESSION_FENCED, SHUTTING_DOWN, Error, Hello
+from ..core.events import Event
+from ..wire.connection import Connection
+from .endpoint import CLOSING_S_MAX, Endpoint
 from .flag import Flag
 from .hub import Hub
 from .log import logger
 from .transport import Transport
 
-# Messages given to the core in one step, so in one commit; then it is asked about congestion.
-EVENTS_MAX = 64
-CLOSING_S_MAX = 5.0
-LINGER_S_MAX = 2.0
-LINGER_WHEN_STOPPING_S_MAX = 0.2
-# Ends that are nobody's mistake are no warnings.
-LEVELS = {
-    SHUTTING_DOWN: logging.DEBUG,
-    SESSION_FENCED: logging.INFO,
-    SESSION_EXPIRED: logging.INFO,
-}
 
+class Link(Endpoint):
+    """A connection whose bytes *transport* moves; ``run`` is its life."""
 
-class Link:
-    """A connection of the server.  Exists for the hub from its construction to the end of ``run``.
-
-    *number* is never used twice; *name* says in the log who it is.
-    """
-
-    __slots__ = (
-        "_connection", "_hub", "_is_ending", "_is_writing", "_linger_s", "_nursery", "_room",
-        "_scope", "_transport", "name", "number",
-    )  # fmt: skip
+    __slots__ = ("_is_writing", "_nursery", "_room", "_scope", "_transport")
 
     def __init__(
         self, hub: Hub, number: int, transport: Transport, name: str, connection: Connection
     ) -> None:
-        self.number = number
-        self.name = name
-        self._hub = hub
+        super().__init__(hub, number, name, connection)
         self._transport = transport
-        self._connection = connection
         self._scope = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._is_writing = False  # the writer's task owns sending, ``flush`` keeps off
         self._room = Flag()
-        self._is_ending = False
-        self._linger_s = LINGER_S_MAX
         hub.connected(self)
 
     # ------------------------------------------------------------ called by the hub
 
     def flush(self) -> None:
         """One pull of output, sent at once; the writer is started for whatever is left."""
+        self.is_asking = False
         if self._is_writing or self._nursery is None:
             return
         try:
@@ -124,24 +92,8 @@ class Link:
             self._drop(error)
 
     def _drop(self, error: Exception) -> None:
-        if isinstance(error, trio.BrokenResourceError):
-            logger.debug("%s: connection lost: %s", self.name, error)
-        else:
-            logger.error("%s: internal error, connection dropped", self.name, exc_info=error)
+        self._note_lost(error)
         self._scope.cancel()
-
-    def _pull(self) -> bytes:
-        """What is to be sent next, encoded; b"" if there is nothing."""
-        messages = self._hub.output(self.number)
-        if not messages:
-            return b""
-        last = messages[-1]
-        if type(last) is Error and last.channel == 0:
-            level = LEVELS.get(last.code, logging.WARNING)
-            logger.log(level, "%s: told: %s (error %d)", self.name, last.text, last.code)
-            if last.code == SHUTTING_DOWN:
-                self._linger_s = LINGER_WHEN_STOPPING_S_MAX
-        return self._connection.send(*messages)
 
     async def _write(self, data: bytes) -> None:
         while data or (data := self._pull()):
@@ -158,7 +110,7 @@ class Link:
     async def _read(self) -> None:
         await self._feed()
         while await self._transport.receive():
-            pass  # see the module's docstring: what comes after the end is dropped
+            pass  # what comes after the end is dropped
 
     async def _feed(self) -> None:
         """Hand messages to the core until this connection is to end."""
@@ -167,8 +119,11 @@ class Link:
             if self._ends():
                 return
             self._connection.receive_data(data)
-            while events := self._received():
-                self._hub.receive(self, events)
+            more = True
+            while more:
+                events: list[Event] = []
+                more = self._hear(events)
+                self._hub.handle(*events)
                 while self._hub.congested(self.number) and not self._ends():
                     await self._room.wait()
                 if self._ends():
@@ -177,22 +132,3 @@ class Link:
                 self._scope.cancel()
                 return
             self._hub.hold_unfinished(self.number, self._connection.buffered)
-
-    def _ends(self) -> bool:
-        # A method, because type checkers take an attribute for unchanged after a call or an await.
-        return self._is_ending
-
-    def _received(self) -> list[Event]:
-        """The next messages; a mistake of the peer's is the last of them."""
-        events: list[Event] = []
-        try:
-            while len(events) < EVENTS_MAX:
-                message = self._connection.next_message()
-                if isinstance(message, Signal):
-                    break
-                if type(message) is Hello:
-                    self.name += f" ({message.label!r})"
-                events.append(Received(self.number, message))
-        except RemoteProtocolError as error:
-            events.append(Faulted(self.number, error.code, error.text))
-        return events

@@ -3,7 +3,8 @@
     serve
       tick, flush             deadlines of the core; output that nobody has sent yet
       end on stop / failure   two small tasks that wait
-      connections             a nursery: nothing but connections, each contained (``link.py``)
+      connections             a nursery: nothing but connections, each contained
+        sweeping              all of them in one task (``sweeper.py``); without epoll, tasks for each (``link.py``)
         accepting             a scope of its own: the first thing to end
 
 *Stopping* in order: no more connections are accepted; the core is told, answers what is
@@ -33,6 +34,7 @@ from .hub import Hub
 from .link import Link
 from .listening import accept, close_all, open_listeners, tune, url_of
 from .log import logger
+from .sweeper import EPOLL, Epoll, Sweeper
 from .transport import SocketTransport
 
 SOFTWARE = f"score-server {__version__}"
@@ -67,9 +69,18 @@ class Clock:
 
 
 class Server:
-    """One server on an open store: ``listen`` once, then ``serve`` once, in one trio loop."""
+    """One server on an open store: ``listen`` once, then ``serve`` once, in one trio loop.
 
-    def __init__(self, committer: Committer, limits: Limits | None = None) -> None:
+    With *epoll* one task moves the bytes of all connections; without, each has tasks of its own.
+    """
+
+    def __init__(
+        self,
+        committer: Committer,
+        limits: Limits | None = None,
+        *,
+        epoll: Callable[[], Epoll] | None = EPOLL,
+    ) -> None:
         self.stop = trio.Event()
         """Set it, in the loop's thread, to end ``serve`` in order."""
         self._limits = limits or Limits()
@@ -78,6 +89,7 @@ class Server:
         self._hub = Hub(
             Core(committer.state, self._limits, _new_id, SOFTWARE, clock()), committer, clock
         )
+        self._sweeper = Sweeper(self._hub, epoll()) if epoll is not None else None
         self._listeners: list[socket.socket] = []
         self._numbers = itertools.count(1)
         self._open = 0
@@ -112,6 +124,8 @@ class Server:
             nursery.start_soon(self._end_on_failure, nursery.cancel_scope)
             async with trio.open_nursery() as connections:
                 accepting = trio.CancelScope()
+                if self._sweeper is not None:
+                    connections.start_soon(self._sweeper.run)
                 connections.start_soon(self._accept, accepting, connections)
                 nursery.start_soon(self._end_on_stop, accepting, connections.cancel_scope)
             with trio.move_on_after(STOP_S_MAX):
@@ -145,26 +159,34 @@ class Server:
                         nursery.start_soon(accept, listener, begin)
         finally:
             close_all(self._listeners)
+            if self._sweeper is not None:
+                self._sweeper.finish()
 
     def _begin(self, sock: socket.socket, connections: trio.Nursery) -> None:
+        number = next(self._numbers)
+        connection = Connection(Role.SERVER, self._limits)
         try:
             name = tune(sock)
+            if self._sweeper is not None:
+                self._sweeper.add(sock, number, name, connection, self._gone)
         except OSError:  # gone already
             sock.close()
             return
-        number = next(self._numbers)
-        connection = Connection(Role.SERVER, self._limits)
-        link = Link(self._hub, number, SocketTransport(sock), name, connection)
         self._open += 1
-        connections.start_soon(self._run, link)
+        if self._sweeper is None:
+            link = Link(self._hub, number, SocketTransport(sock), name, connection)
+            connections.start_soon(self._run, link)
 
     async def _run(self, link: Link) -> None:
         try:
             await link.run()
         finally:
-            self._open -= 1
-            self._slot_free.set()  # for all listeners that wait
-            self._slot_free = trio.Event()
+            self._gone()
+
+    def _gone(self) -> None:
+        self._open -= 1
+        self._slot_free.set()  # for all listeners that wait
+        self._slot_free = trio.Event()
 
 
 def _new_id() -> bytes:
