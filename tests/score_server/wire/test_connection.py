@@ -31,6 +31,7 @@ from score_server.wire.messages import (
     Join,
     Joined,
     Leave,
+    ListGroups,
     Message,
     OpenSession,
     Ping,
@@ -276,6 +277,19 @@ def test_what_is_listed_in_a_message_counts_as_items_of_its_frame() -> None:
             with pytest.raises(RemoteProtocolError, match="more than the 32 items") as caught:
                 client.next_message()
             assert caught.value.code == TOO_LARGE
+
+
+def test_a_request_for_groups_counts_as_those_it_asks_for() -> None:
+    client, server = Connection(Role.CLIENT), Connection(Role.SERVER)
+    pass_on(client, server, HELLO)
+    pass_on(server, client, WELCOME._replace(limits=server.limits))
+    first, second = frames(client.send(*[ListGroups(1, "")] * 64))
+    assert first[:2] == b"\x98\x3f"
+    body = b"\x98\x40" + first[2:] + second[1:]
+    server.receive_data(len(body).to_bytes(4, "big") + body)
+    assert [type(server.next_message()) for _ in range(63)] == [ListGroups] * 63
+    with pytest.raises(RemoteProtocolError, match="more than the 8192 items"):
+        server.next_message()
 
 
 def test_a_message_of_more_items_than_a_frame_is_not_sent() -> None:

@@ -126,6 +126,7 @@ def test_the_fixed_limits_are_stated() -> None:
     assert f"array of 0 to {FEATURES_MAX} texts" in TEXT
     assert f"array of 1 to {ENTRIES_MAX} entries" in TEXT
     assert f"array of 0 to {GROUPS_MAX} [name" in TEXT
+    assert f"and {GROUPS_MAX} for each `ListGroups`" in TEXT
     assert f"`frame_items_max` is at least {1 + ENTRIES_MAX}" in TEXT
     assert TEXT.startswith("# The protocol\n\nVersion 1.")
 

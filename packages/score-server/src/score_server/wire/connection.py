@@ -26,7 +26,7 @@ from typing import Final, Literal
 
 from .codec import utf8_length
 from .errors import LocalProtocolError, RemoteProtocolError
-from .fields import FieldError, VersionError, read_count, read_message, to_plain
+from .fields import GROUPS_MAX, FieldError, VersionError, read_count, read_message, to_plain
 from .frames import FrameBuffer, FrameError, encode_frames
 from .limits import HELLO_FRAME_BYTES_MAX, Limits
 from .messages import (
@@ -40,6 +40,7 @@ from .messages import (
     GroupPage,
     Hello,
     Join,
+    ListGroups,
     Message,
     Submit,
     Welcome,
@@ -276,7 +277,10 @@ class Connection:
 
 def _listed(message: Message) -> int:
     """How many items *message* adds to its frame, besides itself."""
-    return len(message[1]) if type(message) in _LISTING else 0  # type: ignore[misc, arg-type]
+    kind = type(message)
+    if kind in _LISTING:
+        return len(message[1])  # type: ignore[misc, arg-type]
+    return GROUPS_MAX if kind is ListGroups else 0  # as many as it asks for
 
 
 def error_message(error: RemoteProtocolError) -> Error:

@@ -66,7 +66,7 @@ TEXT_BYTES_MAX = 65_535
 FEATURES_MAX = 64
 # One array is read in one go: what it costs has to be bounded before.  Any number of messages may follow.
 ENTRIES_MAX = 4096
-GROUPS_MAX = 1024
+GROUPS_MAX = 128
 
 # CBOR's major types, as the bits they set in an item's first byte.
 _INTEGER, _BYTES, _TEXT_STRING, _ARRAY = 0x00, 0x40, 0x60, 0x80

@@ -41,7 +41,7 @@ class Limits(NamedTuple):
     turn_lease_ms: int = 500
     """How long a turn lasts at most; a dead holder costs the others this long."""
     frame_items_max: int = 8192
-    """A frame's messages, and the entries and groups in them, counted together.
+    """A frame's messages, and the entries and groups in them or asked for, counted together.
 
     Each costs its receiver time however short it is (up to 20 us in the server's core): this, and not
     the bytes, bounds what the worst frame costs.  Honest frames of a quarter of a MiB pass.
