@@ -26,7 +26,8 @@ def decode_update(payload: bytes) -> Update:
         CannotApplyError: it says nothing that this program understands.
     """
     try:
-        plain = codec.decode(payload, depth_max=PAYLOAD_DEPTH_MAX)
+        # Loosely: ucore looks at every value anyway, and refuses what is not plain.
+        plain = codec.decode_loosely(payload, depth_max=PAYLOAD_DEPTH_MAX)
     except codec.DecodeError as error:
         raise MalformedUpdateError(f"a change's payload cannot be read: {error}") from error
     return Update.from_plain(plain)
