@@ -63,8 +63,7 @@ def content(replica: Replica) -> dict[str, object]:
 
 def test_entries_are_applied_in_order_and_the_chain_follows(log: Log, replica: Replica) -> None:
     assert replica.resume() is None
-    replica.receive(log.entry(put("a", 1)))
-    replica.receive(log.entry(put("b", 2)))
+    replica.receive_all([log.entry(put("a", 1)), log.entry(put("b", 2))])
     assert content(replica) == {"a": 1, "b": 2}
     assert replica.resume() == Resume(INCARNATION, 2, log.chain)
     assert not replica.suspect

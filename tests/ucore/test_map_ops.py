@@ -25,6 +25,12 @@ CASES: dict[str, tuple[list[Any], Any, list[Any], list[Any]]] = {
         [[codes.DISCARD, 0, 0, "b"]],
         [("put", "b", ABSENT, [5])],
     ),
+    "put a leaf": (
+        [codes.PUT, "b", 5],
+        None,
+        [[codes.DISCARD, 0, 0, "b"]],
+        [("put", "b", ABSENT, 5)],
+    ),
     "put old": (
         [codes.PUT, "l", 3],
         None,
@@ -112,11 +118,13 @@ def test_what_an_operation_gives_tells_and_is_taken_back_by(name: str) -> None:
     assert applied.inverse is not None
     assert applied.inverse.ops == inverse
     assert told == effects
-    quiet = UMap[str, Any](a=1, l=[2])
-    quiet._tree.apply(Update([[op[0], 0, 0, *op[1:]]]), 2)
-    assert list(quiet.items()) == list(m.items())  # asking for more changes nothing
-    assert quiet.dump() == m.dump()
-    quiet._tree.audit()
+    for told_only in (None, list[Effect]()):  # asking for less changes nothing
+        quiet = UMap[str, Any](a=1, l=[2])
+        quiet._tree.apply(Update([[op[0], 0, 0, *op[1:]]]), 2, effects=told_only)
+        assert list(quiet.items()) == list(m.items())
+        assert quiet.dump() == m.dump()
+        assert told_only is None or [effect[1:] for effect in told_only] == effects
+        quiet._tree.audit()
     m._tree.audit()
     m.apply(applied.inverse)
     assert m == before

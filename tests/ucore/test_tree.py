@@ -483,6 +483,18 @@ def test_operations_that_name_a_position_are_strict_up_to_it(change: Any, strict
     assert owner.submitted[-1][1] == (None if strict is None else Strict((0, 0), last))
 
 
+def test_a_transaction_is_open_until_it_is_over_or_nobody_holds_it() -> None:
+    m = UMap(a=1)
+    tree = m._tree
+    assert tree is not None
+    assert not tree.in_transaction()
+    held = m.transaction()
+    held.begin()
+    assert tree.in_transaction()
+    del held
+    assert not tree.in_transaction()
+
+
 # ---------------------------------------------------------------- dump and load
 
 

@@ -186,10 +186,9 @@ class Conversation:
         match message:
             case Entries(channel, entries):
                 replica = self._replicas.get(channel)
-                for encoded in entries:
-                    self.entry_bytes += len(encoded)
-                    if replica is not None:
-                        replica.receive(encoded)
+                self.entry_bytes += sum(map(len, entries))
+                if replica is not None:
+                    replica.receive_all(entries)
             case Taken() | Refused():
                 self._answers["submit", message.seq] = message
             case Synced() | Outcome() | GroupPage() | TurnGranted():

@@ -162,6 +162,11 @@ class Replica:
 
     # ------------------------------------------------------------ entries
 
+    def receive_all(self, encoded: list[bytes]) -> None:
+        """``receive`` each, in order."""
+        for one in encoded:
+            self.receive(one)
+
     def receive(self, encoded: bytes) -> None:
         """Apply the next entry, or pass over one that is held already.
 

@@ -45,6 +45,9 @@ def _replace(
 
 def put(change: Change, node: Node, raw: Raw, key: object, value: object) -> None:
     old = _get(raw, key, ABSENT)
+    if change.plain and type(value) is not Literal and not isinstance(old, Node):
+        _set(raw, key, value)  # what _replace comes to: a log is mostly this
+        return
     if change.undo is not None:
         _undo_put(change, node, key, old)
     _replace(change, node, raw, key, value, old)
@@ -162,6 +165,9 @@ def increment(change: Change, node: Node, raw: Raw, key: object, by: int | float
         new = incremented(key, old, by)
     except (TypeError, OverflowError) as error:
         raise Failed(error.with_traceback(None)) from None
+    if change.plain:
+        _set(raw, key, new)
+        return new
     if change.undo is not None:
         _undo_put(change, node, key, old)
     return _replace(change, node, raw, key, new, old)

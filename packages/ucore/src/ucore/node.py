@@ -60,7 +60,7 @@ class Container(Node):
             raise TypeError(f"{type(self).__name__}.__init__ was not called")
         if tree.owner is not None:
             tree.owner.enter()
-        if tree.in_transaction():
+        if tree.transaction is not None and tree.in_transaction():
             raise TransactionError(OPEN_TRANSACTION)
         if tree.interrupted:
             raise InterruptedUpdateError(

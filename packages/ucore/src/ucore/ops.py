@@ -47,12 +47,10 @@ Step = tuple[
 class Reader:
     """Reads plain forms; raises ``MalformedUpdateError`` or ``UnknownTypeError``, nothing else."""
 
-    __slots__ = ("depth", "ids", "ordinal")
-
-    def __init__(self) -> None:
-        self.ordinal = 0
-        self.ids: list[NodeId] = []
-        self.depth = 0
+    # Attributes of the class until a literal comes: one reader is made for every update of a log.
+    ordinal = 0
+    ids: list[NodeId] | None = None
+    depth = 0
 
     def value(self, plain: Any, level: int = 1) -> object:
         """A native as it is, a leaf decoded, a container as a ``Literal``."""
@@ -96,6 +94,8 @@ class Reader:
             items = form[1:]
         else:
             literal = Literal(KINDS[code], node_id(form))
+            if self.ids is None:
+                self.ids = []
             self.ids.append(cast("NodeId", literal.ident))
             items = form[3:]
         if level > self.depth:
@@ -145,7 +145,12 @@ def _key(_: Reader, op: list[Any]) -> Arguments:
 
 
 def _key_value(reader: Reader, op: list[Any]) -> Arguments:
-    return (decode_key(op[3]), reader.value(op[4]))
+    _, _, _, key, value = op
+    if type(key) is not str or not key.isascii():
+        key = decode_key(key)
+    if type(value) is not int or not INT_MIN <= value <= INT_MAX:
+        value = reader.value(value)
+    return (key, value)
 
 
 def _key_number(_: Reader, op: list[Any]) -> Arguments:
@@ -282,7 +287,7 @@ def _read_one(reader: Reader, op: list[Any]) -> Step:
     ids: tuple[NodeId, ...] = ()
     if reader.ids:
         ids = tuple(reader.ids)
-        reader.ids = []
+        reader.ids = None
         if len(set(ids)) != len(ids) or not all(p and n for p, n in ids):
             raise MalformedUpdateError(f"{name}: a node id occurs twice or is none")
     return (run, kinds, target, arguments, ids, reader.depth)
@@ -297,6 +302,7 @@ def read_dump(root: object, skeleton: object, position: int) -> Literal:
         raise MalformedUpdateError(
             "a dump's root is a container with the id (0, 0), as all in it have ids"
         )
+    assert reader.ids is not None, "the root has one"
     inner = reader.ids[1:]
     if len(set(inner)) != len(inner) or not all(0 < p <= position and n for p, n in inner):
         raise MalformedUpdateError("a dump's node ids must be distinct and not lie in the future")

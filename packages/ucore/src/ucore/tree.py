@@ -46,8 +46,8 @@ class Tree:
     """See the module.  *root* is an empty node without a tree; it becomes this tree's root."""
 
     __slots__ = (
-        "_ghosts", "_shadow", "debug", "interrupted", "nodes", "owner", "position", "recordings",
-        "root", "skeleton", "transaction",
+        "_ghosts", "_plain", "_shadow", "debug", "interrupted", "nodes", "owner", "position",
+        "recordings", "root", "skeleton", "transaction",
     )  # fmt: skip
 
     def __init__(self, root: Node, owner: Owner | None = None) -> None:
@@ -60,6 +60,8 @@ class Tree:
         self.recordings: list[list[Update]] = []
         self.transaction: weakref.ref[object] | None = None
         self._ghosts: WeakValueDictionary[NodeId, Node] = WeakValueDictionary()
+        # The context of every change of which nothing is noted: most of them.
+        self._plain = Change(self, 0, None, None)
         self.debug = DEBUG
         self._shadow = ""
         root._tree = self
@@ -87,7 +89,11 @@ class Tree:
         assert position > self.position, f"change {position} after change {self.position}"
         steps = update.steps
         undo: list[list[object]] | None = [] if inverse or len(steps) > 1 else None
-        change = Change(self, position, undo, effects)
+        if undo is None and effects is None:
+            change = self._plain
+            change.position = position
+        else:
+            change = Change(self, position, undo, effects)
         noted = len(effects) if effects is not None else 0
         results: list[object] = []
         failure = None
