@@ -103,7 +103,8 @@ class Log:
         return NewEntry(self.group, position, predecessor, encoded, self.chain)
 
     def state(self) -> GroupState:
-        return GroupState(self.group, self.incarnation, self.head, self.chain)
+        size = sum(len(encoded) for _, encoded, _ in self.rows)
+        return GroupState(self.group, self.incarnation, self.head, self.chain, log_bytes=size)
 
     def born(self) -> tuple[str, bytes]:
         return (self.group, self.incarnation)

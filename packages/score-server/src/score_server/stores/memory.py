@@ -5,15 +5,18 @@ It keeps every law but durability, and is the model that other stores are compar
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
+from itertools import islice
 
 from ..wire.entry import next_chain
+from .advance import GroupRow, advance
 from .base import (
-    AppendRefused,
     Commit,
     GroupDamaged,
     GroupState,
     LogStore,
+    NewTrim,
+    SessionChange,
     SessionState,
     StoreBroken,
     StoredOutcome,
@@ -22,16 +25,22 @@ from .base import (
 
 
 class _Log:
-    """One group's entries."""
+    """One group: its row, its entries, and the bytes of its snapshot and its candidate."""
 
-    def __init__(self, incarnation: bytes) -> None:
-        self.incarnation = incarnation
+    row: GroupRow
+
+    def __init__(self) -> None:
         self.positions: list[int] = []
         self.encoded: list[bytes] = []
         self.chains: list[bytes] = []
+        self.snapshot = b""
+        self.candidate = bytearray()
 
-    def head(self) -> int:
-        return self.positions[-1] if self.positions else 0
+    def trim(self, trim: NewTrim) -> None:
+        if trim.snapshot is not None:
+            self.snapshot, self.candidate = bytes(self.candidate), bytearray()
+        gone = bisect_right(self.positions, trim.floor)
+        del self.positions[:gone], self.encoded[:gone], self.chains[:gone]
 
 
 class MemoryStore(LogStore):
@@ -39,68 +48,94 @@ class MemoryStore(LogStore):
 
     def __init__(self) -> None:
         self._logs: dict[str, _Log] = {}
+        self._names: list[str] = []  # in order; the order of UTF-8 is that of code points
         self._sessions: dict[bytes, SessionState] = {}
         self._closed = False
 
     def load(self) -> StoreState:
         self._check_open()
-        groups = tuple(
-            GroupState(name, log.incarnation, log.head(), log.chains[-1] if log.chains else log.incarnation)
-            for name, log in self._logs.items()
-        )  # fmt: skip
+        groups = tuple(log.row.state for log in self._logs.values())
         return StoreState(groups, tuple(self._sessions.values()))
 
     def commit(self, batch: Commit) -> None:
         self._check_open()
-        self._check(batch)  # all of it before any of it
-        for name, incarnation, *_ in batch.new_groups:
-            self._logs[name] = _Log(incarnation)
+        rows = self._check(batch)  # all of it before any of it
+        for name, *_ in batch.new_groups:
+            self._logs[name] = _Log()
+            insort(self._names, name)
         for entry in batch.entries:
             log = self._logs[entry.group]
             log.positions.append(entry.position)
             log.encoded.append(entry.encoded)
             log.chains.append(entry.chain)
+        for name in batch.dropped_candidates:
+            if name in self._logs:
+                self._logs[name].candidate.clear()
+        for name, offset, data in batch.chunks:
+            self._logs[name].candidate[offset:] = data
+        for trim in batch.trims:
+            self._logs[trim.group].trim(trim)
+        for name, row in rows.items():
+            if row is not None:
+                self._logs[name].row = row
+            elif self._logs.pop(name, None) is not None:
+                del self._names[bisect_left(self._names, name)]
         for change in batch.sessions:
-            old = self._sessions.get(change.session)
-            outcomes = {outcome.seq: outcome for outcome in old.outcomes} if old else {}
-            outcomes |= {outcome.seq: outcome for outcome in change.outcomes}
-            kept: tuple[StoredOutcome, ...] = tuple(
-                outcomes[seq]
-                for seq in sorted(outcomes)
-                if seq not in change.dropped and (seq > change.settled or outcomes[seq].pinned)
-            )
-            self._sessions[change.session] = SessionState(
-                change.session, change.label, change.last_used_ms, change.settled, kept
-            )
+            self._change(change)
         for session in batch.ended_sessions:
             self._sessions.pop(session, None)
 
-    def _check(self, batch: Commit) -> None:
-        heads: dict[str, int | None] = {}  # as this batch moves them
-        for name, *_ in batch.new_groups:
-            if name in self._logs or name in heads:
-                raise AppendRefused(f"group {name!r} is in the store already")
-            heads[name] = 0
-        for entry in batch.entries:
-            if entry.group not in heads:
-                log = self._logs.get(entry.group)
-                heads[entry.group] = log.head() if log else None
-            head = heads[entry.group]
-            if entry.predecessor != head or entry.position <= entry.predecessor:
-                raise AppendRefused(
-                    f"entry {entry.position} of group {entry.group!r} follows {entry.predecessor}, "
-                    f"but the stored head is {head}"
-                )
-            heads[entry.group] = entry.position
+    def _check(self, batch: Commit) -> dict[str, GroupRow | None]:
+        return advance(batch, self._row, self._last_entry)
+
+    def _row(self, group: str) -> GroupRow | None:
+        log = self._logs.get(group)
+        return log.row if log else None
+
+    def _last_entry(self, group: str, upto: int) -> tuple[int, bytes] | None:
+        log = self._logs.get(group)
+        index = bisect_right(log.positions, upto) if log else 0
+        return (log.positions[index - 1], log.chains[index - 1]) if log and index else None
+
+    def _change(self, change: SessionChange) -> None:
+        old = self._sessions.get(change.session)
+        outcomes = {outcome.seq: outcome for outcome in old.outcomes} if old else {}
+        outcomes |= {outcome.seq: outcome for outcome in change.outcomes}
+        kept: tuple[StoredOutcome, ...] = tuple(
+            outcomes[seq]
+            for seq in sorted(outcomes)
+            if seq not in change.dropped and (seq > change.settled or outcomes[seq].pinned)
+        )
+        self._sessions[change.session] = SessionState(
+            change.session, change.label, change.last_used_ms, change.settled, kept
+        )
+
+    def look_up(self, group: str, position: int) -> tuple[GroupState | None, bytes | None]:
+        self._check_open()
+        log = self._logs.get(group)
+        if log is None:
+            return None, None
+        state = log.row.state
+        if position == state.floor:
+            return state, log.row.floor_chain
+        index = bisect_left(log.positions, position)
+        found = index < len(log.positions) and log.positions[index] == position
+        return state, log.chains[index] if found else None
+
+    def list_groups(self, after: str, count: int) -> list[GroupState]:
+        self._check_open()
+        start = bisect_right(self._names, after)
+        return [self._logs[name].row.state for name in islice(self._names, start, start + count)]
 
     def read(self, group: str, after: int, bytes_max: int) -> list[tuple[int, bytes, bytes]]:
         self._check_open()
         log = self._logs.get(group)
-        if log is None:
+        if log is None or after < log.row.state.floor:
             return []
         out: list[tuple[int, bytes, bytes]] = []
         start = bisect_right(log.positions, after)
-        chain = log.chains[start - 1] if start else log.incarnation
+        before = log.positions[start - 1] if start else log.row.state.floor
+        chain = log.chains[start - 1] if start else log.row.floor_chain
         for index in range(start, len(log.positions)):
             position, encoded = log.positions[index], log.encoded[index]
             bytes_max -= len(encoded)
@@ -109,22 +144,26 @@ class MemoryStore(LogStore):
             if next_chain(chain, encoded) != log.chains[index]:
                 if out:
                     break
-                before = log.positions[index - 1] if index else 0
                 raise GroupDamaged(group, before, "an entry does not fit its chain")
             chain = log.chains[index]
             out.append((position, encoded, chain))
         return out
 
-    def chain_at(self, group: str, position: int) -> bytes | None:
+    def read_snapshot(self, group: str, position: int, offset: int, bytes_max: int) -> bytes:
         self._check_open()
         log = self._logs.get(group)
-        if log is None:
-            return None
-        if position == 0:
-            return log.incarnation
-        index = bisect_left(log.positions, position)
-        found = index < len(log.positions) and log.positions[index] == position
-        return log.chains[index] if found else None
+        snapshot = log.row.state.snapshot if log else None
+        if log is None or snapshot is None or snapshot.position != position:
+            return b""
+        return log.snapshot[offset : offset + bytes_max]
+
+    def collect(self, rows_max: int) -> bool:  # noqa: ARG002 (it is the store's interface)
+        """Nothing to do: what is not referred to is gone at once."""
+        self._check_open()
+        return False
+
+    def chain_at(self, group: str, position: int) -> bytes | None:
+        return self.look_up(group, position)[1]
 
     def close(self) -> None:
         self._closed = True
