@@ -308,7 +308,7 @@ class SweeperStage(Stage):
 
     def __init__(self, nursery: trio.Nursery, unfinished_bytes_max: int) -> None:
         super().__init__(nursery, unfinished_bytes_max)
-        self.sweeper = Sweeper(self.hub, select.epoll())
+        self.sweeper = Sweeper(self.hub, select.epoll(), self.note_end)
         self.clients: list[SocketClient] = []
         nursery.start_soon(self.sweeper.run)
 
@@ -317,10 +317,7 @@ class SweeperStage(Stage):
         ours.setblocking(False)
         theirs.setblocking(False)
         number = len(self.connections) + 1
-        self.sweeper.add(
-            theirs, number, f"peer-{number}", Connection(Role.SERVER),
-            lambda: self.note_end(number),
-        )  # fmt: skip
+        self.sweeper.add(theirs, number, f"peer-{number}", Connection(Role.SERVER))
         self.connections.append(self.sweeper.swept[theirs.fileno()])
         self.clients.append(SocketClient(ours, theirs))
         return self.clients[-1]

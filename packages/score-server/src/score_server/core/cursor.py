@@ -8,11 +8,11 @@ So a reply is always behind the entries it depends on, and never behind another 
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..wire.fields import ENTRIES_MAX
 from ..wire.messages import Message
+from .few import Few
 
 if TYPE_CHECKING:
     from .group import Group
@@ -40,7 +40,7 @@ class Cursor:
         self.position = position
         self.grant = position
         self.credit = 0
-        self.line: deque[Due] = deque()
+        self.line: Few[Due] = Few()
         self.reading = False  # a slice has been asked for
         self.slice: tuple[list[int], list[bytes]] | None = None  # what was read for it
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from ..wire.messages import Join, Message
 from .cursor import Cursor
+from .few import Few
 from .session import Session
 
 # Answers that one connection may leave unread before it is no longer read from; and the bytes of
@@ -18,29 +17,30 @@ class Peer:
     """One connection.  ``Core`` owns it; nothing here knows of other connections."""
 
     __slots__ = (
-        "closing", "control", "cursors", "farewell", "greeted", "held", "held_bytes", "joining",
+        "closing", "control", "cursors", "farewell", "held", "held_bytes", "joining",
         "label", "lined", "number", "ready", "session", "since_ms", "stalled",
     )  # fmt: skip
 
     def __init__(self, number: int, now_ms: int) -> None:
         self.number = number
         self.since_ms = now_ms
-        self.greeted = False
         self.closing = False  # whatever it still says does not count
         self.label = ""
         self.session: Session | None = None
-        self.control: deque[Message] = deque()  # to be sent at once, whatever the channels do
+        self.control: Few[Message] = Few()  # to be sent at once, whatever the channels do
         self.farewell: Message | None = None  # after everything else that can be sent
         self.cursors: dict[int, Cursor] = {}
         self.ready: dict[int, Cursor] = {}  # channels with something to send, in turn
-        self.joining: set[int] = set()  # channels whose chain is being looked up
-        self.stalled: deque[Message] = deque()  # said since; order is kept by waiting
+        self.joining: Few[int] = Few()  # channels whose chain is being looked up
+        self.stalled: Few[Message] = Few()  # said since; order is kept by waiting
         self.held = 0  # answers that wait for a commit
         self.held_bytes = 0
         self.lined = 0  # answers in the cursors' lines
 
     def has_output(self) -> bool:
-        return bool(self.control or self.ready) or self.farewell_is_due()
+        if self.control or self.ready:
+            return True
+        return self.farewell is not None and self.farewell_is_due()
 
     def farewell_is_due(self) -> bool:
         """The last message is all that is left: no reply waits, not even for a slice of the log."""

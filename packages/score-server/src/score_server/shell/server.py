@@ -89,7 +89,7 @@ class Server:
         self._hub = Hub(
             Core(committer.state, self._limits, _new_id, SOFTWARE, clock()), committer, clock
         )
-        self._sweeper = Sweeper(self._hub, epoll()) if epoll is not None else None
+        self._sweeper = Sweeper(self._hub, epoll(), self._gone) if epoll is not None else None
         self._listeners: list[socket.socket] = []
         self._numbers = itertools.count(1)
         self._open = 0
@@ -168,7 +168,7 @@ class Server:
         try:
             name = tune(sock)
             if self._sweeper is not None:
-                self._sweeper.add(sock, number, name, connection, self._gone)
+                self._sweeper.add(sock, number, name, connection)
         except OSError:  # gone already
             sock.close()
             return
@@ -181,9 +181,9 @@ class Server:
         try:
             await link.run()
         finally:
-            self._gone()
+            self._gone(link.number)
 
-    def _gone(self) -> None:
+    def _gone(self, _number: int) -> None:
         self._open -= 1
         self._slot_free.set()  # for all listeners that wait
         self._slot_free = trio.Event()

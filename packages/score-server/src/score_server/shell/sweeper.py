@@ -61,10 +61,14 @@ EPOLL: Callable[[], Epoll] | None = getattr(select, "epoll", None)
 
 
 class Sweeper:
-    """Serves sockets from ``add`` to their ends, in the loop that ``run`` runs in."""
+    """Serves sockets from ``add`` to their ends, in the loop that ``run`` runs in.
 
-    def __init__(self, hub: Hub, epoll: Epoll) -> None:
+    *gone* is called at each end, with the connection's number.
+    """
+
+    def __init__(self, hub: Hub, epoll: Epoll, gone: Callable[[int], None]) -> None:
         self.hub = hub
+        self.gone = gone
         self.epoll = epoll
         self.swept: dict[int, Swept] = {}  # by file descriptor
         self.unheard: list[Swept] = []  # have more to hand over
@@ -73,20 +77,13 @@ class Sweeper:
         self._scope = trio.CancelScope()
         self._takes_more = True
 
-    def add(
-        self,
-        sock: socket.socket,
-        number: int,
-        name: str,
-        connection: Connection,
-        gone: Callable[[], None],
-    ) -> None:
-        """Serve *sock*, connected and non-blocking, and own it; at its end call *gone*.
+    def add(self, sock: socket.socket, number: int, name: str, connection: Connection) -> None:
+        """Serve *sock*, connected and non-blocking, and own it.
 
         Raises:
             OSError: it cannot be waited for; it is still the caller's.
         """
-        swept = Swept(self, sock, number, name, connection, gone)
+        swept = Swept(self, sock, number, name, connection)
         self.epoll.register(sock, swept.mask)
         self.swept[sock.fileno()] = swept
         logger.debug("%s: connected", name)
@@ -151,7 +148,7 @@ class Swept(Endpoint):
     """
 
     __slots__ = (
-        "_gone", "_has_more", "_is_paused", "_sock", "_sweeper", "_unsent", "deadline", "mask",
+        "_has_more", "_is_paused", "_sock", "_sweeper", "_unsent", "deadline", "mask",
     )  # fmt: skip
 
     def __init__(
@@ -161,14 +158,12 @@ class Swept(Endpoint):
         number: int,
         name: str,
         connection: Connection,
-        gone: Callable[[], None],
     ) -> None:
         super().__init__(sweeper.hub, number, name, connection)
         self.mask = EPOLLIN  # what its socket is registered for
         self.deadline = 0.0  # once it is ending
         self._sweeper = sweeper
         self._sock = sock
-        self._gone = gone
         self._unsent: bytes | memoryview = b""
         self._has_more = False
         self._is_paused = False  # congested; or, while it is ending, the peer has ended
@@ -223,7 +218,7 @@ class Swept(Endpoint):
         self._has_more = False
         self._unsent = b""
         logger.debug("%s: disconnected", self.name)
-        self._gone()
+        sweeper.gone(self.number)
         sweeper.end_if_done()
 
     # ------------------------------------------------------------ called by the hub
