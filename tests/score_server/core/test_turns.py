@@ -7,10 +7,14 @@ from score_server.core.turns import Asked, Turns, TurnTable
 LEASE = 500
 
 
+def wait(turns: Turns[str], *line: Asked) -> None:
+    assert all(map(turns.ask, line))
+
+
 def test_turns_are_granted_in_order_one_at_a_time() -> None:
     turns: Turns[str] = Turns()
     first, second = Asked(1, 1, 7), Asked(2, 1, 8)
-    turns.line += [first, second]
+    wait(turns, first, second)
     assert turns.grant(0, LEASE) == first
     assert turns.grant(0, LEASE) is None
     assert turns.end(1, 1)
@@ -23,7 +27,7 @@ def test_turns_are_granted_in_order_one_at_a_time() -> None:
 
 def test_only_the_holder_ends_its_turn() -> None:
     turns: Turns[str] = Turns()
-    turns.line.append(Asked(1, 1, 7))
+    wait(turns, Asked(1, 1, 7))
     turns.grant(0, LEASE)
     assert not turns.end(1, 2)
     assert not turns.end(2, 1)
@@ -34,7 +38,7 @@ def test_only_the_holder_ends_its_turn() -> None:
 def test_others_are_held_up_while_a_turn_lasts_and_the_holder_is_not() -> None:
     turns: Turns[str] = Turns()
     assert not turns.holds_up(2, 1)
-    turns.line.append(Asked(1, 1, 7))
+    wait(turns, Asked(1, 1, 7))
     assert not turns.holds_up(2, 1)
     turns.grant(0, LEASE)
     assert turns.holds_up(2, 1)
@@ -52,7 +56,7 @@ def test_a_connections_submissions_keep_their_order_behind_its_parked_ones() -> 
 
 def test_no_turn_begins_before_the_parked_were_judged() -> None:
     turns: Turns[str] = Turns()
-    turns.line.append(Asked(1, 1, 7))
+    wait(turns, Asked(1, 1, 7))
     turns.parked.append((2, "submission"))
     assert turns.grant(0, LEASE) is None
     turns.forget_connection(3)
@@ -63,18 +67,18 @@ def test_no_turn_begins_before_the_parked_were_judged() -> None:
 
 def test_a_connection_that_is_gone_is_nowhere_any_more() -> None:
     turns: Turns[str] = Turns()
-    turns.line += [Asked(1, 1, 7), Asked(1, 2, 8), Asked(2, 1, 9)]
+    wait(turns, Asked(1, 1, 7), Asked(1, 2, 8), Asked(2, 1, 9))
     turns.grant(0, LEASE)
     turns.parked += [(1, "a"), (2, "b")]
     turns.forget_connection(1)
     assert turns.holder is None
-    assert (list(turns.line), list(turns.parked)) == ([Asked(2, 1, 9)], [(2, "b")])
+    assert (list(turns.line.values()), list(turns.parked)) == ([Asked(2, 1, 9)], [(2, "b")])
 
 
 def test_a_lease_ends_a_turn_in_time() -> None:
     turns: Turns[str] = Turns()
     assert not turns.expire(10_000)
-    turns.line.append(Asked(1, 1, 7))
+    wait(turns, Asked(1, 1, 7))
     turns.grant(100, LEASE)
     assert not turns.expire(599)
     assert turns.expire(600)
@@ -83,10 +87,10 @@ def test_a_lease_ends_a_turn_in_time() -> None:
 
 def test_a_channel_that_is_gone_waits_for_nothing_and_holds_nothing() -> None:
     turns: Turns[str] = Turns()
-    turns.line += [Asked(1, 1, 7), Asked(2, 1, 8), Asked(2, 2, 9)]
+    wait(turns, Asked(1, 1, 7), Asked(2, 1, 8), Asked(2, 2, 9))
     turns.grant(0, LEASE)
     assert not turns.forget_channel(2, 1)
-    assert list(turns.line) == [Asked(2, 2, 9)]
+    assert list(turns.line.values()) == [Asked(2, 2, 9)]
     assert turns.forget_channel(1, 1)
     assert turns.holder is None
 

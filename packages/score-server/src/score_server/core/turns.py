@@ -17,7 +17,7 @@ one key (the server does not look into changes).
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Hashable
 from typing import Generic, NamedTuple, TypeVar
 
@@ -41,7 +41,8 @@ class Turns(Generic[P]):
     def __init__(self) -> None:
         self.holder: tuple[int, int] | None = None  # (connection, channel)
         self.until_ms = 0
-        self.line: deque[Asked] = deque()
+        # By (connection, channel): many may wait, and leaving must not cost a walk along the line.
+        self.line: OrderedDict[tuple[int, int], Asked] = OrderedDict()
         self.parked: deque[tuple[int, P]] = deque()  # (connection, what it submitted)
 
     @property
@@ -51,9 +52,10 @@ class Turns(Generic[P]):
 
     def ask(self, asked: Asked) -> bool:
         """Put *asked* at the end of the line; False if that channel waits already."""
-        if any(other[:2] == asked[:2] for other in self.line):
+        place = (asked.connection, asked.channel)
+        if place in self.line:
             return False
-        self.line.append(asked)
+        self.line[place] = asked
         return True
 
     def holds_up(self, connection: int, channel: int) -> bool:
@@ -67,7 +69,7 @@ class Turns(Generic[P]):
         """Begin the next turn, if none lasts, nobody is parked and somebody waits for one."""
         if self.holder is not None or self.parked or not self.line:
             return None
-        asked = self.line.popleft()
+        _, asked = self.line.popitem(last=False)
         self.holder = (asked.connection, asked.channel)
         self.until_ms = now_ms + lease_ms
         return asked
@@ -88,14 +90,13 @@ class Turns(Generic[P]):
 
     def forget_channel(self, connection: int, channel: int) -> bool:
         """That channel is gone: it waits for no turn, and has none.  Whether it had one."""
-        self.line = deque(
-            a for a in self.line if (a.connection, a.channel) != (connection, channel)
-        )
+        self.line.pop((connection, channel), None)
         return self.end(connection, channel)
 
     def forget_connection(self, connection: int) -> None:
         """Nothing that connection asked for, holds or has parked counts any more."""
-        self.line = deque(asked for asked in self.line if asked.connection != connection)
+        for place in [place for place in self.line if place[0] == connection]:
+            del self.line[place]
         self.parked = deque(entry for entry in self.parked if entry[0] != connection)
         if self.holder is not None and self.holder[0] == connection:
             self.holder = None
