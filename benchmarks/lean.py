@@ -28,6 +28,7 @@ from score_server.wire.messages import (
     Message,
     OpenSession,
     Ping,
+    Pong,
     SessionOpened,
     Submit,
     Sync,
@@ -40,7 +41,6 @@ from ucore.updatable import Update
 
 CHANNEL = 1
 SUBMIT, TAKEN = CODES[Submit], CODES[Taken]
-PING = Ping(7)
 # Outstanding submissions: the server's limit for unsettled ones is 1,024.
 WINDOW = 768
 _LENGTH = struct.Struct(">I")
@@ -92,6 +92,10 @@ class Lean:
 
     def sync(self, request: int = 1) -> None:
         self.ask(Sync(CHANNEL, request), Synced)
+
+    def ping(self) -> None:
+        """Everything sent before has been looked at by the server."""
+        self.ask(Ping(7), Pong)
 
     def credit(self, size: int) -> None:
         self.sock.sendall(self.wire.send(Credit(CHANNEL, size)))

@@ -95,7 +95,7 @@ PLACES = {"server alone on a core": True, "all on both cores": False}
 
 def run(scale: Scale) -> Result:
     result = Result(3, TITLE)
-    seconds = scale.pick(0.2, 1.0, 3.0)
+    seconds = scale.pick(0.2, 0.7, 3.0)
     rounds = scale.pick(1, 2, 3)
     sizes = scale.pick((4,), (10, 50), (10, 50))
     with crowd.crowd(max(sizes)) as many, _servers(result) as running:
