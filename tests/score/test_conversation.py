@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from score import errors
-from score.conversation import ConnectionLost, Conversation, SessionLost
+from score.conversation import ANSWERS_MAX, ConnectionLost, Conversation, SessionLost
 from score.payload import encode_update
 from score.replica import Replica
 from score_server.wire import messages as m
@@ -228,3 +228,9 @@ def test_a_channel_is_behind_once_its_replica_was_emptied_by_way_of_another(talk
     talk.client.leave(replica)
     talk.joined(replica)
     assert not talk.client.is_behind_reset(replica)
+
+
+def test_answers_that_nobody_asked_for_end_the_conversation(talk: Talk) -> None:
+    talk.say(*[m.Pong(token) for token in range(1, ANSWERS_MAX)])
+    with pytest.raises(errors.ProtocolError, match="answers that nobody has asked for"):
+        talk.say(m.Pong(ANSWERS_MAX))

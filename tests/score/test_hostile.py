@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from score.conversation import ConnectionLost, Conversation, SessionLost
+from score.conversation import ANSWERS_MAX, ConnectionLost, Conversation, SessionLost
 from score.errors import ScoreError
 from score.replica import Replica
 from score_server.wire import codec
@@ -16,13 +18,20 @@ from score_server.wire import messages as m
 from score_server.wire.connection import Connection, Role
 from score_server.wire.entry import Entry, encode_entry
 from score_server.wire.limits import Limits
+from score_server.wire.messages import CODES
 from ucore import UMap, UStack, UVec
 from ucore.tree import Tree
 
-from ..score_server.wire.golden import GOLDEN
+from ..score_server.wire.hostile import MESSAGES, frame, variants
 
 INCARNATION, SESSION = b"i" * 16, b"s" * 16
-FRAMES = [bytes.fromhex(frame) for _, frame in GOLDEN.values()]
+REPLICAS: list[Replica] = []  # alive while a conversation with them is
+ENTRIES = [
+    encode_entry(Entry(position, position - 1, 0, SESSION, position, "peer", payload))
+    for position, payload in enumerate(
+        [b"\x81\x01", b"\x82\x01\x85\x01\x00\x00\x61a\x01", b"\x82\x01\x80", b"\xff", b""], 1
+    )
+]
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(max_size=4)
     | st.binary(max_size=4) | st.integers(0, 40),
@@ -35,10 +44,15 @@ OPERATION = st.tuples(
 CHANGE = st.lists(OPERATION, min_size=1, max_size=3).map(lambda ops: [1, *ops])
 
 
+def new_replica() -> Replica:
+    REPLICAS[:] = [Replica("g", Tree(UMap[Any, Any]()))]
+    return REPLICAS[0]
+
+
 def joined_conversation() -> tuple[Conversation, Connection, Replica]:
     """A conversation with a session, on whose channel 1 a group was joined."""
     client, server = Conversation("me"), Connection(Role.SERVER)
-    replica = Replica("g", Tree(UMap[Any, Any]()))
+    replica = new_replica()
     server.receive_data(client.data_to_send())
     server.next_message()
     client.receive(server.send(m.Welcome(1, "hostile", 0, [], Limits())))
@@ -53,31 +67,116 @@ def joined_conversation() -> tuple[Conversation, Connection, Replica]:
     return client, server, replica
 
 
-@st.composite
-def spoiled(draw: st.DrawFn) -> bytes:
-    """A frame of the protocol with a few bytes changed, cut or put in."""
-    frame = bytearray(draw(st.sampled_from(FRAMES)))
-    for _ in range(draw(st.integers(0, 3))):
-        at = draw(st.integers(0, len(frame) - 1))
-        frame[at : at + draw(st.integers(0, 2))] = draw(st.binary(max_size=3))
-        frame = frame or bytearray(b"\0")
-    return bytes(frame)
+# ---------------------------------------------------------------- a hostile server
 
 
-@settings(max_examples=400, derandomize=True, deadline=None)
-@given(st.sampled_from(["greeting", "joined"]), st.lists(spoiled(), max_size=4))
-def test_a_hostile_server_ends_the_conversation_by_a_typed_error_at_worst(
-    state: str, frames: list[bytes]
+def new() -> Conversation:
+    return Conversation("me")
+
+
+def greeted() -> Conversation:
+    client = new()
+    client.data_to_send()
+    return client
+
+
+def welcomed() -> Conversation:
+    client = greeted()
+    client.receive(frame([[CODES[m.Welcome], *m.Welcome(1, "hostile", 0, [], Limits())]]))
+    return client
+
+
+def opening() -> Conversation:
+    client = welcomed()
+    client.send(m.OpenSession(None))
+    client.data_to_send()
+    return client
+
+
+def joining() -> Conversation:
+    client = opening()
+    client.join(new_replica())
+    client.data_to_send()
+    return client
+
+
+def joined() -> Conversation:
+    return joined_conversation()[0]
+
+
+def asking() -> Conversation:
+    client, _, replica = joined_conversation()
+    replica.expect(SESSION, 1)
+    client.send(m.Submit(1, 1, 0, 0, 0, 0, b"\x81\x01"))
+    client.send(m.Sync(1, 1))
+    client.send(m.AskTurn(1, 2))
+    client.data_to_send()
+    return client
+
+
+def left() -> Conversation:
+    client, _, replica = joined_conversation()
+    client.leave(replica)
+    client.data_to_send()
+    return client
+
+
+def leaving() -> Conversation:
+    client = joined()
+    client.bye(0)
+    client.data_to_send()
+    return client
+
+
+STATES = {
+    state.__name__: state
+    for state in (new, greeted, welcomed, opening, joining, joined, asking, left, leaving)
+}
+
+
+def survives(client: Conversation, *frames: bytes) -> None:
+    """*client* takes the frames or ends by an error of its own, and holds little more than their bytes."""
+    with contextlib.suppress(ScoreError, ConnectionLost, SessionLost):
+        for data in frames:
+            client.receive(data)
+            client.data_to_send()
+    assert len(client._answers) <= ANSWERS_MAX + 1
+    assert client._wire.buffered <= 4 + Limits().frame_bytes_max
+    for replica in client._replicas.values():
+        assert not replica.tree.interrupted
+        replica.tree.verify_all()
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_message_in_every_state_ends_the_conversation_by_a_typed_error_at_worst(
+    state: str,
 ) -> None:
-    client, replica = Conversation("me"), None
-    if state == "joined":
-        client, _, replica = joined_conversation()
-    try:
-        for frame in frames:
-            client.receive(frame)
-    except (ScoreError, ConnectionLost, SessionLost):
-        pass
-    assert replica is None or not replica.tree.interrupted
+    for kind in MESSAGES:
+        rng = random.Random(f"{state}/{kind}")
+        for data in variants(kind, rng, ENTRIES[:1], ENTRIES[:3], ENTRIES[1:]):
+            survives(STATES[state](), data, data)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_noise_in_every_state_ends_the_conversation_by_a_typed_error_at_worst(state: str) -> None:
+    rng = random.Random(state)
+    for _ in range(60):
+        survives(STATES[state](), rng.randbytes(rng.randint(1, 40)))
+        survives(STATES[state](), b"\0\0\0\x20" + rng.randbytes(32))
+
+
+@pytest.mark.parametrize("kind", ["Taken", "Refused", "Synced", "Outcome", "Pong", "GroupPage"])
+def test_answers_that_nobody_asked_for_are_not_kept_without_end(kind: str) -> None:
+    client = joined()
+    code, first, *rest = CODES[type(MESSAGES[kind])], *MESSAGES[kind]
+    with pytest.raises(ScoreError, match="answers that nobody has asked for"):
+        for start in range(1, 100_000, 50):
+            client.receive(frame([[code, start + more, *rest] for more in range(50)]))
+    assert first is not None
+    assert len(client._answers) <= ANSWERS_MAX + 1
+
+
+# ---------------------------------------------------------------- hostile peers
 
 
 @pytest.mark.parametrize("make", [UMap, UVec, UStack])

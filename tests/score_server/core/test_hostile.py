@@ -10,7 +10,6 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import cbor2
 import pytest
 
 from score_server.core.core import GROUPS_PER_PAGE
@@ -37,7 +36,7 @@ from score_server.wire.messages import (
     Taken,
 )
 
-from ..wire.golden import GOLDEN
+from ..wire.hostile import MESSAGES, frame, variants
 from .playbook import Playbook, submit
 
 BAD, HONEST = 1, 2
@@ -46,7 +45,6 @@ LIMITS = Limits(
     sessions_max=32, credit_bytes_max=1000,
 )  # fmt: skip
 EVENTS_MAX = 64  # as the shell gives them to the core
-VARIANTS = 12
 FIRST_ID = 1000
 OWN_SESSION = (FIRST_ID + 3).to_bytes(
     16, "big"
@@ -109,11 +107,6 @@ class Bench:
 
     def say(self, *messages: Message) -> None:
         self.hear(frame([[CODES[type(message)], *message] for message in messages]))
-
-
-def frame(plain: object) -> bytes:
-    body = cbor2.dumps(plain)
-    return len(body).to_bytes(4, "big") + body
 
 
 # ---------------------------------------------------------------- states
@@ -213,36 +206,13 @@ STATES: dict[str, Callable[[Bench], None]] = {
         waiting_for_a_turn, channel_gone, leaving, ended, fenced,
     )
 }  # fmt: skip
-MESSAGES = {type(message).__name__: message for message, _ in GOLDEN.values()}
-EDGES: list[Any] = [
-    0, 1, 2, 3, 23, 24, 255, 256, 2**31 - 1, 2**31, 2**63 - 1, 2**63, -1, None, True, False, "", "g", "h",
-    "n" * 255, "n" * 256, b"", b"x", b"s" * 16, OWN_SESSION, b"x" * 4000, b"x" * 4001, [], [1], 1.5,
-    list(STALE), ["a"] * 64, ["a"] * 65, [b"e"] * 500,
-]  # fmt: skip
-
-
-def variants(kind: str, rng: random.Random) -> list[bytes]:
-    """Frames about a message: as it should be, with other values in its fields, with spoiled bytes."""
-    golden = [CODES[type(MESSAGES[kind])], *MESSAGES[kind]]
-    found = [frame([golden]), frame([golden] * 3)]
-    for _ in range(VARIANTS):
-        plain = list(golden)
-        for _ in range(rng.randint(1, 2)):
-            plain[rng.randrange(1, len(plain))] = rng.choice(EDGES)
-        found.append(frame([golden, plain, plain]))
-        spoiled = bytearray(frame([plain]))
-        at = rng.randrange(4, len(spoiled))
-        spoiled[at : at + rng.randint(0, 2)] = rng.randbytes(rng.randint(0, 2))
-        spoiled[:4] = (len(spoiled) - 4).to_bytes(4, "big")
-        found.append(bytes(spoiled))
-    return found
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_every_message_in_every_state_ends_the_bad_connection_at_worst(state: str) -> None:
     for kind in MESSAGES:
         rng = random.Random(f"{state}/{kind}")
-        for data in variants(kind, rng):
+        for data in variants(kind, rng, OWN_SESSION):
             bench = Bench()
             STATES[state](bench)
             bench.hear(data)

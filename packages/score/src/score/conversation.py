@@ -64,6 +64,10 @@ class SessionLost(Exception):
 # What an answer answers: its kind, and the number that the question carried.
 Key = tuple[str, int]
 
+# More than a client can wait for, which is at most what a session may have unsettled, several times over:
+# what a hostile server says costs no memory without end.
+ANSWERS_MAX = 4096
+
 _RECONNECT = {SESSION_FENCED, TIMED_OUT, SHUTTING_DOWN, OVERLOADED}
 
 
@@ -210,6 +214,8 @@ class Conversation:
                 # The wire's tables let nothing else through.
                 assert isinstance(message, Error)
                 self._failed(message)
+        if len(self._answers) > ANSWERS_MAX:
+            raise ProtocolError("the server gives answers that nobody has asked for")
 
     def _failed(self, error: Error) -> None:
         if error.channel:
