@@ -83,7 +83,7 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     report.write_files(run, options.out)
     if options.write:
-        report.write_docs(run, Path("docs/performance.md"))
+        report.write_docs(run)
     print(report.markdown(run))
     return 1 if failed else 0
 

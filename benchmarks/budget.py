@@ -33,7 +33,7 @@ from typing import Any
 import score
 from score.testing import server
 
-from . import bytes_on_wire, servers
+from . import bytes_on_wire, machine, report, servers
 
 KEYS = [f"key {i}" for i in range(100)]
 
@@ -259,39 +259,46 @@ def act(url: str, sets: int) -> None:
 # ---------------------------------------------------------------- the table
 
 
+def markdown(sets: int) -> str:
+    """All three passes."""
+    table, whole = stages(sets)
+    lines = [f"| stage of one durable set | µs (median of {sets:,}) |", "|---|---|"]
+    lines += [f"| {what} | {us:.0f} |" for what, us in table]
+    lines += [f"| the whole call | {whole:.0f} |", ""]
+    sent, received = wire_bytes()
+    lines += [f"{sent} bytes are sent and {received} received for a set.", ""]
+    lines += ["| system calls a set | |", "|---|---|"]
+    counted = system_calls(sets)
+    for side, calls in (counted or {}).items():
+        most = sorted(calls.items(), key=lambda call: -call[1])
+        told = ", ".join(f"{name} {count:.1f}" for name, count in most if count >= 0.05)
+        lines.append(f"| {side}, {sum(calls.values()):.1f} in all | {told} |")
+    if counted is None:
+        lines.append("| | strace is not installed |")
+    lines += ["", "| function calls a set | Python | C |", "|---|---|---|"]
+    for name, (python, c) in function_calls(200).items():
+        lines.append(f"| thread {name} | {python:.0f} | {c:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.budget", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--sets", type=int, default=2000)
     parser.add_argument("--system-calls", action="store_true", help="only those, as JSON")
+    parser.add_argument("--write", action="store_true", help="also put it into docs/performance.md")
     parser.add_argument("--act", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.act:
         act(options.act[0], int(options.act[1]))
-        return
-    if options.system_calls:
+    elif options.system_calls:
         print(json.dumps(system_calls(options.sets)))
-        return
-    table, whole = stages(options.sets)
-    print(f"| stage of one durable set | µs (median of {options.sets:,}) |\n|---|---|")
-    for what, us in table:
-        print(f"| {what} | {us:.0f} |")
-    print(f"| the whole call | {whole:.0f} |")
-    sent, received = wire_bytes()
-    print(f"\n{sent} bytes are sent and {received} received for a set.\n")
-    print("| system calls a set | |\n|---|---|")
-    counted = system_calls(options.sets)
-    for side, calls in (counted or {}).items():
-        told = ", ".join(
-            f"{name} {count:.2f}" for name, count in sorted(calls.items(), key=lambda c: -c[1])
-        )
-        print(f"| {side}, {sum(calls.values()):.1f} in all | {told} |")
-    if counted is None:
-        print("| | strace is not installed |")
-    print("\n| function calls a set | Python | C |\n|---|---|---|")
-    for name, (python, c) in function_calls(200).items():
-        print(f"| thread {name} | {python:.0f} | {c:.0f} |")
+    else:
+        found = markdown(options.sets)
+        print(found)
+        if options.write:
+            report.put("benchmarks.budget", f"Measured on {machine.describe()}.\n\n{found}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from pathlib import Path
 from . import plot
 from .results import Figure, Result, Verdict
 
-BEGIN, END = "<!-- begin: python -m benchmarks --write -->", "<!-- end -->"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
+END = "<!-- end -->"
 PLOT = "performance-growth.svg"
 
 
@@ -86,17 +87,22 @@ def write_files(run: Run, folder: Path) -> None:
         (folder / PLOT).write_text(plot.svg(series))
 
 
-def write_docs(run: Run, page: Path) -> None:
-    """Put the table between the markers of *page*, and the plot beside it."""
-    text = page.read_text("utf-8")
-    before, begin, rest = text.partition(BEGIN)
+def write_docs(run: Run) -> None:
+    """Put the table into its place in docs/performance.md, and the plot beside it."""
+    shown = ""
+    series = [one for result in run.results for one in result.series]
+    if series:
+        (PAGE.parent / PLOT).write_text(plot.svg(series))
+        shown = f"\n![growth: one curve for each quantity]({PLOT})\n"
+    put("benchmarks", markdown(run) + shown)
+
+
+def put(module: str, text: str) -> None:
+    """Put *text* where docs/performance.md says that ``python -m MODULE --write`` puts it."""
+    page = PAGE.read_text("utf-8")
+    mark = f"<!-- begin: python -m {module} --write -->"
+    before, begin, rest = page.partition(mark)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise SystemExit(f"{page} has no lines {BEGIN} and {END}")
-    series = [one for result in run.results for one in result.series]
-    shown = ""
-    if series:
-        (page.parent / PLOT).write_text(plot.svg(series))
-        shown = f"\n![growth: one curve for each quantity]({PLOT})\n"
-    table = markdown(run).replace("\n### ", "\n#### ")
-    page.write_text(f"{before}{begin}\n{table}{shown}{end}{after}", "utf-8")
+        raise SystemExit(f"{PAGE} has no place for it, from {mark} to {END}")
+    PAGE.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", "utf-8")

@@ -67,7 +67,7 @@ def _redis(changes: int, durable: bool) -> Callable[[], AbstractContextManager[O
 
 
 def run(scale: Scale) -> Result:
-    changes = scale.pick(2_000, 50_000, 200_000)
+    changes = scale.pick(2_000, 30_000, 200_000)
     contenders = [
         Contender("score, memory", _score(changes)),
         Contender("score's core, asyncio + uvloop", _score(changes, uvloop=True)),
@@ -76,7 +76,7 @@ def run(scale: Scale) -> Result:
         Contender("redis-py pipeline, appendfsync always", _redis(changes, True)),
     ]
     result = Result(5, TITLE)
-    result.figures = compare(5, "change", contenders, rounds=scale.pick(1, 5, 9), count=1)
+    result.figures = compare(5, "change", contenders, rounds=scale.pick(1, 4, 9), count=1)
     memory, durable = (
         (figure := find(result.figures, f"score, {store}", cores="separate")) and figure.rate
         for store in ("memory", "SQLite")
