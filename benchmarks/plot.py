@@ -59,15 +59,17 @@ def _panel(title: str, curves: Sequence[Series]) -> str:
         parts.append(
             f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{_short(tick)}</text>'
         )
+    legend = []
     for index, one in enumerate(curves):
         colour = COLOURS[index % len(COLOURS)]
         places = [(xs.place(x), ys.place(y)) for x, y in one.points]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in places]
-        parts.append(
-            f'<text x="{LEFT + 8}" y="{TOP + 14 + 14 * index}" fill="{colour}">{escape(one.name)}</text>'
-        )
+        legend.append(f'<tspan fill="{colour}">{escape(one.name)}</tspan>')
+    parts.append(
+        f'<text x="{WIDTH - RIGHT}" y="{TOP - 8}" text-anchor="end">{" · ".join(legend)}</text>'
+    )
     return "".join(parts)
 
 
