@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..stores.base import Commit
+from ..stores.base import Commit, GroupState
 from ..wire.messages import Message
 
 # ---------------------------------------------------------------- events
@@ -67,12 +67,39 @@ class ReadFailed(NamedTuple):
     text: str
 
 
+class LookedUp(NamedTuple):
+    """The answer to ``LookUp``: *group* as it is stored (None: it is not), and the chain at *position*
+    (None: no entry stands there, or it is gone)."""
+
+    group: str
+    position: int
+    state: GroupState | None
+    chain: bytes | None
+
+
 class ChainRead(NamedTuple):
     """The answer to ``ReadChain``."""
 
     group: str
     position: int
     chain: bytes | None
+
+
+class PageRead(NamedTuple):
+    """The answer to ``ReadPage``."""
+
+    connection: int
+    request: int
+    groups: list[GroupState]
+
+
+class SnapshotRead(NamedTuple):
+    """The answer to ``ReadSnapshot``; no *data* if that is not the group's snapshot any more."""
+
+    group: str
+    position: int
+    offset: int
+    data: bytes
 
 
 class Ticked(NamedTuple):
@@ -85,7 +112,7 @@ class Stopping(NamedTuple):
 
 Event = (
     Connected | Received | Faulted | Disconnected | Committed | CommitFailed
-    | SliceRead | ReadFailed | ChainRead | Ticked | Stopping
+    | SliceRead | SnapshotRead | ReadFailed | LookedUp | ChainRead | PageRead | Ticked | Stopping
 )  # fmt: skip
 
 # ---------------------------------------------------------------- effects
@@ -117,6 +144,22 @@ class ReadSlice(NamedTuple):
     bytes_max: int
 
 
+class ReadSnapshot(NamedTuple):
+    """Read a part of a snapshot; answer SnapshotRead or ReadFailed."""
+
+    group: str
+    position: int
+    offset: int
+    bytes_max: int
+
+
+class LookUp(NamedTuple):
+    """Look up a group and the chain at a place in it; answer LookedUp or ReadFailed."""
+
+    group: str
+    position: int
+
+
 class ReadChain(NamedTuple):
     """Look up a chain for a resuming client; answer ChainRead."""
 
@@ -124,4 +167,16 @@ class ReadChain(NamedTuple):
     position: int
 
 
-Effect = Wake | CloseAfterOutput | StartCommit | ReadSlice | ReadChain
+class ReadPage(NamedTuple):
+    """List *count* groups behind the name *after*; answer PageRead."""
+
+    connection: int
+    request: int
+    after: str
+    count: int
+
+
+Read = ReadSlice | ReadSnapshot | LookUp | ReadPage | ReadChain
+"""What the store is asked while it has nothing more urgent to do."""
+
+Effect = Wake | CloseAfterOutput | StartCommit | Read
