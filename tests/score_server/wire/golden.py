@@ -1,7 +1,7 @@
 """Frames byte for byte: what two implementations must agree on, and this one must not change.
 
 ``docs/protocol.md`` shows the same bytes (``test_protocol_document.py`` compares).  A change here is a
-change of the protocol: add rows, never edit one.
+change of the protocol: add rows, never edit one (once there is a release).
 """
 
 from __future__ import annotations
@@ -11,17 +11,21 @@ from score_server.wire.limits import Limits
 from score_server.wire.messages import (
     GROUP_REPLACED,
     INTENT,
+    KEPT,
     MALFORMED,
     NOT_HEAD,
     OUTCOME_TAKEN,
     STRICT,
+    TRIM_DONE,
     AskOutcome,
     AskTurn,
     Bye,
     Credit,
+    DeleteGroup,
     EndTurn,
     Entries,
     Error,
+    GroupDeleted,
     GroupPage,
     Hello,
     Join,
@@ -29,24 +33,33 @@ from score_server.wire.messages import (
     Leave,
     ListGroups,
     Message,
+    OfferSnapshot,
     OpenSession,
     Outcome,
     Ping,
     Pong,
+    PutSnapshot,
     Refused,
     Resume,
     SessionOpened,
+    SnapshotChunk,
+    SnapshotInfo,
+    SnapshotKept,
     Submit,
     Sync,
     Synced,
     Taken,
+    Trim,
+    Trimmed,
     TurnGranted,
+    WantSnapshot,
     Welcome,
 )
 
 SESSION = bytes(range(0x10))
 INCARNATION = bytes(range(0x10, 0x20))
 CHAIN = bytes(range(0x20, 0x30))
+DIGEST = bytes(range(0x30, 0x50))
 PAYLOAD_PLAIN = [1, [1, 0, 0, "apples", 3]]
 PAYLOAD = bytes.fromhex("820185010000666170706c657303")
 ENTRY = Entry(1, 0, 1_790_000_000_000, SESSION, 1, "till", PAYLOAD)
@@ -73,14 +86,18 @@ GOLDEN: dict[str, tuple[Message, str]] = {
     ),
     "join_fresh": (
         Join(1, "stock", None),
-        "0000000b818403016573746f636bf6",
+        "0000000c818503016573746f636bf6f4",
     ),
     "join_resume": (
         Join(2, "stock", Resume(INCARNATION, 1, CHAIN)),
         (
-            "0000002e818403026573746f636b8350101112131415161718191a1b1c1d1e1f0150202122232425"
-            "262728292a2b2c2d2e2f"
+            "0000002f818503026573746f636b8350101112131415161718191a1b1c1d1e1f0150202122232425"
+            "262728292a2b2c2d2e2ff4"
         ),
+    ),
+    "join_keep": (
+        Join(3, "stock", None, True),
+        "0000000c818503036573746f636bf6f5",
     ),
     "leave": (
         Leave(1),
@@ -122,6 +139,28 @@ GOLDEN: dict[str, tuple[Message, str]] = {
         AskTurn(1, 11),
         "0000000581830c010b",
     ),
+    "offer_snapshot": (
+        OfferSnapshot(1, 12, 1, CHAIN, 9, DIGEST),
+        (
+            "0000003a81870d010c0150202122232425262728292a2b2c2d2e2f09582030313233343536373839"
+            "3a3b3c3d3e3f404142434445464748494a4b4c4d4e4f"
+        ),
+    ),
+    "put_snapshot": (
+        PutSnapshot(1, 13, 0, b"snapshot!"),
+        "0000001081850e010d0049736e617073686f7421",
+    ),
+    "trim": (
+        Trim(1, 14, 1, DIGEST),
+        (
+            "0000002881850f010e015820303132333435363738393a3b3c3d3e3f404142434445464748494a4b"
+            "4c4d4e4f"
+        ),
+    ),
+    "delete_group": (
+        DeleteGroup(15, "stock"),
+        "0000000a8183100f6573746f636b",
+    ),
     "end_turn": (
         EndTurn(1),
         "0000000481821101",
@@ -129,8 +168,9 @@ GOLDEN: dict[str, tuple[Message, str]] = {
     "welcome": (
         Welcome(1, "score-server 0.1", 1_790_000_000_000, [], Limits()),
         (
-            "0000004f81861841017073636f72652d73657276657220302e311b000001a0c4506c00808d1a0080"
-            "00001a0040000018ff1910001904001904001904001a000186a01a000151800a1a010000001901f4192000"
+            "0000005d81861841017073636f72652d73657276657220302e311b000001a0c4506c00808f1a0080"
+            "00001a0040000018ff1910001904001904001904001a000186a01a000151800a1a010000001901f4"
+            "1920001b00000001000000001a00040000"
         ),
     ),
     "session_opened": (
@@ -140,6 +180,14 @@ GOLDEN: dict[str, tuple[Message, str]] = {
     "joined": (
         Joined(1, INCARNATION, 0, 0, None),
         "00000019818618430150101112131415161718191a1b1c1d1e1f0000f6",
+    ),
+    "joined_snapshot": (
+        Joined(1, INCARNATION, 1, 1, SnapshotInfo(CHAIN, 9, DIGEST)),
+        (
+            "0000004d818618430150101112131415161718191a1b1c1d1e1f0101835020212223242526272829"
+            "2a2b2c2d2e2f095820303132333435363738393a3b3c3d3e3f404142434445464748494a4b4c4d4e"
+            "4f"
+        ),
     ),
     "entries": (
         Entries(1, [ENTRY_BYTES]),
@@ -169,12 +217,32 @@ GOLDEN: dict[str, tuple[Message, str]] = {
         "000000058182184909",
     ),
     "group_page": (
-        GroupPage(10, [["stock", INCARNATION, 1]], False),
-        "000000208184184a0a81836573746f636b50101112131415161718191a1b1c1d1e1f01f4",
+        GroupPage(10, [["stock", INCARNATION, 3, 2, 2, 50, 9, False]], False),
+        ("000000268184184a0a81886573746f636b50101112131415161718191a1b1c1d1e1f030202183209f4f4"),
     ),
     "turn_granted": (
         TurnGranted(11, 1),
         "00000006818318500b01",
+    ),
+    "want_snapshot": (
+        WantSnapshot("stock"),
+        "0000000a818218516573746f636b",
+    ),
+    "snapshot_chunk": (
+        SnapshotChunk(1, 0, b"snapshot!"),
+        "0000001081841852010049736e617073686f7421",
+    ),
+    "trimmed": (
+        Trimmed(14, TRIM_DONE, 1),
+        "00000007818418530e0001",
+    ),
+    "snapshot_kept": (
+        SnapshotKept(13, KEPT, 9),
+        "00000007818418540d0009",
+    ),
+    "group_deleted": (
+        GroupDeleted(15, True),
+        "00000006818318550ff5",
     ),
     "error_channel": (
         Error(GROUP_REPLACED, 2, "another history"),

@@ -24,6 +24,7 @@ from score_server.wire.messages import (
     TOO_LARGE,
     VERSION_UNSUPPORTED,
     Bye,
+    DeleteGroup,
     Entries,
     Error,
     GroupPage,
@@ -33,21 +34,26 @@ from score_server.wire.messages import (
     Leave,
     ListGroups,
     Message,
+    OfferSnapshot,
     OpenSession,
     Ping,
     Pong,
+    PutSnapshot,
     SessionOpened,
+    SnapshotChunk,
     Submit,
     Sync,
     Taken,
     Welcome,
 )
 
-from .golden import BATCH, ENTRY_BYTES, GOLDEN, INCARNATION, PAYLOAD, SESSION
+from .golden import BATCH, CHAIN, DIGEST, ENTRY_BYTES, GOLDEN, INCARNATION, PAYLOAD, SESSION
 
 LIMITS = Limits(
-    frame_bytes_max=8192, change_bytes_max=100, name_bytes_max=10, frame_items_max=32
+    frame_bytes_max=8192, change_bytes_max=100, name_bytes_max=10, frame_items_max=32,
+    snapshot_bytes_max=1000, snapshot_chunk_bytes_max=50,
 )  # fmt: skip
+GROUP = ["a", INCARNATION, 1, 0, 0, 10, 0, False]
 HELLO = Hello(1, "till", [], None)
 WELCOME = Welcome(1, "score-server", 0, [], LIMITS)
 
@@ -191,6 +197,9 @@ def test_nothing_to_send_is_no_bytes() -> None:
         (submit(seq=5, follows=5), "must be below its seq"),
         (Join(2, "elevenbytes", None), "a group's name of 11 bytes, 10 allowed"),
         (Join(2, "ünïcödé", None), "a group's name of 11 bytes, 10 allowed"),
+        (DeleteGroup(2, "elevenbytes"), "a group's name of 11 bytes, 10 allowed"),
+        (PutSnapshot(1, 1, 0, bytes(51)), "a snapshot's chunk of 51 bytes, 50 allowed"),
+        (OfferSnapshot(1, 1, 1, CHAIN, 1001, DIGEST), "a snapshot of 1001 bytes, 1000 allowed"),
         (Join(1, "again", None), "cannot send Join while channel 1 is OPEN"),
     ],
 )
@@ -224,7 +233,7 @@ def test_a_server_does_not_send_what_clients_send() -> None:
         (b"\x00\x00\x00\x04\x82\x82\x09\x01", MALFORMED, "begins with its code"),
         (frame(b"\x82\x18\x49\x01"), OUT_OF_ORDER, "Pong was sent to a server"),
         (frame(b"\x82\x02\xf6"), OUT_OF_ORDER, "OpenSession while the session is OPEN"),
-        (frame(b"\x84\x03\x02\x6belevenbytes\xf6"), TOO_LARGE, "a group's name of 11 bytes"),
+        (frame(b"\x85\x03\x02\x6belevenbytes\xf6\xf4"), TOO_LARGE, "a group's name of 11 bytes"),
         (frame(b"\x88\x05\x01\x01\x01\x00\x00\x00\x40"), OUT_OF_ORDER, "below its seq"),
         (frame(b"\x88\x05\x01\x01\x00\x00\x00\x00\x58\x65" + bytes(101)), TOO_LARGE, "of 101 bytes"),
         (frame(b"\x85\x01\x02"), VERSION_UNSUPPORTED, "version 2 is not spoken here; version 1 is"),
@@ -267,7 +276,7 @@ def test_a_frame_of_more_messages_than_allowed_is_refused_before_the_first() -> 
 
 
 def test_what_is_listed_in_a_message_counts_as_items_of_its_frame() -> None:
-    listing = Entries(1, [ENTRY_BYTES] * 16), GroupPage(1, [["a", INCARNATION, 1]] * 16, False)
+    listing = Entries(1, [ENTRY_BYTES] * 16), GroupPage(1, [GROUP] * 16, False)
     for first in listing:
         for second in listing:
             client, server = pair()
@@ -311,6 +320,15 @@ def test_a_client_takes_no_larger_frames_than_its_own_limits_whatever_a_server_a
         pass_on(server, client, WELCOME._replace(limits=anything))
         error = refused(client, data)
         assert (error.code, error.text) == (TOO_LARGE, text)
+
+
+def test_a_chunk_over_the_limit_is_refused_by_a_client_too() -> None:
+    client, server = pair()
+    chunk = SnapshotChunk(1, 0, bytes(50))
+    pass_on(server, client, chunk)
+    data = server.send(chunk).replace(b"\x58\x32", b"\x58\x33")[4:] + b"x"
+    error = refused(client, len(data).to_bytes(4, "big") + data)
+    assert (error.code, error.text) == (TOO_LARGE, "a snapshot's chunk of 51 bytes, 50 allowed")
 
 
 def test_a_label_over_the_limit_is_refused() -> None:

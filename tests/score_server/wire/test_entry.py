@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,10 +11,12 @@ from hypothesis import strategies as st
 from score_server.wire.codec import DecodeError, encode
 from score_server.wire.entry import (
     ENTRY_OVERHEAD_BYTES_MAX,
+    SNAPSHOT_DIGEST_BYTES,
     Entry,
     decode_entry,
     encode_entry,
     next_chain,
+    snapshot_digest,
 )
 
 from .golden import ENTRY, ENTRY_BYTES, ENTRY_CHAIN, INCARNATION, SESSION
@@ -108,3 +112,11 @@ def test_mutated_bytes_are_an_entry_or_that_error(
             assert isinstance(decode_entry(case), Entry)
         except DecodeError:
             pass
+
+
+def test_a_snapshot_is_recognized_by_blake2b_of_the_whole() -> None:
+    known = "0e5751c026e543b2e8ab2eb06099daa1d1e5df47778f7787faab45cdf12fe3a8"
+    assert snapshot_digest(b"").hex() == known
+    pieces = hashlib.blake2b(b"snap", digest_size=SNAPSHOT_DIGEST_BYTES)
+    pieces.update(b"shot")
+    assert snapshot_digest(b"snapshot") == pieces.digest()

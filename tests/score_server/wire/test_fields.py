@@ -24,23 +24,33 @@ from score_server.wire.fields import (
 from score_server.wire.limits import Limits
 from score_server.wire.messages import (
     CODES,
+    DeleteGroup,
     Entries,
     Error,
+    GroupDeleted,
     GroupPage,
     Hello,
     Join,
     Joined,
     Message,
+    OfferSnapshot,
     OpenSession,
     Outcome,
     Ping,
+    PutSnapshot,
     Refused,
     Resume,
+    SnapshotChunk,
+    SnapshotInfo,
+    SnapshotKept,
     Submit,
+    Trim,
+    Trimmed,
+    WantSnapshot,
     Welcome,
 )
 
-from .golden import CHAIN, GOLDEN, INCARNATION, SESSION
+from .golden import CHAIN, DIGEST, GOLDEN, INCARNATION, SESSION
 
 TOP = POSITION_MAX
 FUZZ = settings(derandomize=True, max_examples=200, deadline=None)
@@ -66,9 +76,12 @@ GOOD: list[Message] = [
     Join(1, "g", Resume(INCARNATION, TOP, CHAIN)),
     Hello(1, "", ["f"] * FEATURES_MAX, None), Hello(1, "", ["f" * 255], None),
     SUBMIT._replace(condition=1, payload=bytes(70_000)),
-    Entries(1, [b"e"] * ENTRIES_MAX), GroupPage(0, [["a", INCARNATION, 0]] * GROUPS_MAX, True), GroupPage(0, [], True),
-    GroupPage(0, [["a", INCARNATION, 0], ["b", INCARNATION, TOP]], False),
-    Error(65_535, 0, ""), Refused(1, 5, 0), Outcome(0, 2, 0),
+    Entries(1, [b"e"] * ENTRIES_MAX), GroupPage(0, [["a", INCARNATION, 0, 0, 0, 0, 0, False]] * GROUPS_MAX, True), GroupPage(0, [], True),
+    GroupPage(0, [["a", INCARNATION, 0, 0, 0, 0, 0, False], ["b", INCARNATION, TOP, 0, 0, 0, 0, False]], False),
+    Error(65_535, 0, ""), Refused(1, 5, 0), Outcome(0, 2, 0), Trimmed(0, 3, 0), SnapshotKept(0, 4, 0),
+    OfferSnapshot(1, 0, TOP, CHAIN, TOP, DIGEST), PutSnapshot(1, 0, TOP, bytes(300_000)), Trim(1, 0, TOP, DIGEST),
+    Joined(1, INCARNATION, TOP, TOP, SnapshotInfo(CHAIN, TOP, DIGEST)),
+    GroupPage(0, [["a", INCARNATION, TOP, TOP, TOP, TOP, TOP, True]], False),
     Welcome(1, "", 0, [], Limits(*[TOP] * len(Limits._fields))),
 ]  # fmt: skip
 BAD: list[tuple[Message, str]] = [
@@ -93,13 +106,23 @@ BAD: list[tuple[Message, str]] = [
     (SUBMIT._replace(seen=2**40 * 2**40), "seen"),
     (Entries(1, []), "entries"), (Entries(1, [b""]), "entries"), (Entries(1, ["e"]), "entries"),
     (Entries(1, [b"e"] * (ENTRIES_MAX + 1)), "entries"),
-    (GroupPage(0, [["a", INCARNATION, 0]] * (GROUPS_MAX + 1), True), "groups"),
+    (GroupPage(0, [["a", INCARNATION, 0, 0, 0, 0, 0, False]] * (GROUPS_MAX + 1), True), "groups"),
     (Entries(1, b"e"), "entries"), (GroupPage(0, [], 1), "more"), (GroupPage(0, [], None), "more"),
     (GroupPage(0, [["a", INCARNATION]], True), "groups"), (GroupPage(0, [1], True), "groups"),
     (Joined(1, INCARNATION, 0, 0, b""), "snapshot"), (Joined(1, b"", 0, 0, None), "incarnation"),
     (Error(0, 0, ""), "code"), (Error(65_536, 0, ""), "code"), (Refused(1, 6, 0), "reason"),
     (Outcome(0, 3, 0), "verdict"), (Welcome(1, "", 0, [], Limits(0)), "limits"),
-    (Welcome(1, "", 0, [], [1] * 10), "limits"), (Welcome(1, "", 0, [], [1] * 14), "limits"),
+    (Welcome(1, "", 0, [], [1] * 14), "limits"), (Welcome(1, "", 0, [], [1] * 16), "limits"),
+    (Join(1, "g", None, 0), "keep"), (Join(1, "g", None, None), "keep"),
+    (GroupPage(0, [["a", INCARNATION, 0, 0, 0, 0, 0, 0]], True), "groups"),
+    (GroupPage(0, [["a", INCARNATION, 0, -1, 0, 0, 0, False]], True), "groups"),
+    (Joined(1, INCARNATION, 0, 0, [CHAIN, 0, DIGEST]), "snapshot"), (Joined(1, INCARNATION, 0, 0, [CHAIN, 1]), "snapshot"),
+    (Joined(1, INCARNATION, 0, 0, [CHAIN, 1, CHAIN]), "snapshot"),
+    (OfferSnapshot(1, 0, 0, CHAIN, 1, DIGEST), "position"), (OfferSnapshot(1, 0, 1, DIGEST, 1, DIGEST), "chain"),
+    (OfferSnapshot(1, 0, 1, CHAIN, 0, DIGEST), "size"), (OfferSnapshot(1, 0, 1, CHAIN, 1, CHAIN), "digest"),
+    (PutSnapshot(1, 0, 0, b""), "data"), (PutSnapshot(1, 0, -1, b"x"), "offset"), (SnapshotChunk(1, 0, b""), "data"),
+    (Trim(1, 0, 0, DIGEST), "position"), (DeleteGroup(0, ""), "group"), (WantSnapshot(""), "group"),
+    (Trimmed(0, 4, 0), "verdict"), (SnapshotKept(0, 5, 0), "verdict"), (GroupDeleted(0, 1), "existed"),
 ]  # type: ignore[list-item]  # fmt: skip
 
 
@@ -135,14 +158,14 @@ def test_a_lone_surrogate_is_no_text() -> None:
     with pytest.raises(FieldError, match=r"Join\.group"):
         to_plain(Join(1, "\ud800", None))
     with pytest.raises(FieldError, match=r"Join\.group"):
-        read(b"\x84\x03\x01\x63\xed\xa0\x80\xf6")
+        read(b"\x85\x03\x01\x63\xed\xa0\x80\xf6\xf4")
 
 
 def test_longer_heads_than_needed_are_read() -> None:
     assert read(b"\x98\x02\x18\x09\x18\x01") == Ping(1)
     assert read(b"\x9b" + bytes(7) + b"\x02\x19\x00\x09\x1b" + bytes(7) + b"\x01") == Ping(1)
     assert read(b"\x82\x09\x19\x00\x01") == read(b"\x82\x09\x1a\x00\x00\x00\x01") == Ping(1)
-    assert read(b"\x84\x03\x01\x79\x00\x01g\xf6") == Join(1, "g", None)
+    assert read(b"\x85\x03\x01\x79\x00\x01g\xf6\xf4") == Join(1, "g", None)
 
 
 @pytest.mark.parametrize(
@@ -153,13 +176,13 @@ def test_longer_heads_than_needed_are_read() -> None:
         (b"\x82\xf5\x01", "begins with its code"), (b"\x9f", "begins with its code"),
         (b"\x9c", "begins with its code"), (b"\x99\x00", "begins with its code"),
         (b"\x82\x61\x01", "begins with its code"),
-        (b"\x82\x0d\x01", "13 is not the code"), (b"\x82\x00\x01", "0 is not the code"),
+        (b"\x82\x12\x01", "18 is not the code"), (b"\x82\x00\x01", "0 is not the code"),
         (b"\x81\x09", "Ping has 1 fields, not 0"), (b"\x83\x09\x01\x01", "Ping has 1 fields, not 2"),
         (b"\x82\x09", r"Ping\.token is cut off"), (b"\x82\x09\x19\x01", r"Ping\.token is cut off"),
         (b"\x82\x09\x1a\x01\x01", r"Ping\.token is cut off"), (b"\x82\x09\x18", r"Ping\.token is cut off"),
         (b"\x82\x09\x1c", r"Ping\.token must be"), (b"\x82\x09\x1f", r"Ping\.token must be"),
-        (b"\x84\x03\x01\x65gro", r"Join\.group is cut off"),
-        (b"\x84\x03\x01\x7f\x61g\xff\xf6", r"Join\.group must be"),
+        (b"\x85\x03\x01\x65gro", r"Join\.group is cut off"),
+        (b"\x85\x03\x01\x7f\x61g\xff\xf6\xf4", r"Join\.group must be"),
         (b"\x82\x02\x5f\x50", r"OpenSession\.session must be"),
         (b"\x82\x02", r"OpenSession\.session is cut off"),
         (b"\x82\x02\xc2\x41\x00", r"OpenSession\.session must be"),
@@ -225,7 +248,7 @@ def test_arbitrary_bytes_are_a_message_or_that_error(data: bytes) -> None:
         b"",
         b"\x82\x09",
         b"\x85\x01\x01",
-        b"\x84\x03\x01",
+        b"\x85\x03\x01",
         b"\x88\x05",
         b"\x83\x18\x44",
     ):

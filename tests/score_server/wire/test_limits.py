@@ -16,6 +16,11 @@ def test_a_change_and_its_entry_fit_into_a_frame() -> None:
     assert entry + 5 + 1 + 2 + 5 + 1 + 5 <= limits.frame_bytes_max
 
 
+def test_a_chunk_fits_into_a_frame() -> None:
+    # The heads of a PutSnapshot in its frame: array, array, code, channel, two numbers, byte string.
+    assert Limits().snapshot_chunk_bytes_max + 5 + 1 + 1 + 5 + 9 + 9 + 5 <= Limits().frame_bytes_max
+
+
 def test_the_longest_list_fits_into_a_frame() -> None:
     assert 1 + max(ENTRIES_MAX, GROUPS_MAX) <= Limits().frame_items_max
 
@@ -30,8 +35,9 @@ def test_each_limit_names_its_unit_or_counts() -> None:
 
 
 def test_the_order_on_the_wire_never_changes() -> None:
-    assert Limits._fields[:13] == (
+    assert Limits._fields[:15] == (
         "frame_bytes_max", "change_bytes_max", "name_bytes_max", "connections_max", "channels_max",
         "unsettled_max", "pinned_max", "sessions_max", "retention_s", "hello_timeout_s",
-        "credit_bytes_max", "turn_lease_ms", "frame_items_max",
+        "credit_bytes_max", "turn_lease_ms", "frame_items_max", "snapshot_bytes_max",
+        "snapshot_chunk_bytes_max",
     )  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from score_server.wire import messages, states
+from score_server.wire.entry import SNAPSHOT_DIGEST_BYTES
 from score_server.wire.fields import ENTRIES_MAX, FEATURES_MAX, GROUPS_MAX, TEXT_BYTES_MAX
 from score_server.wire.limits import HELLO_FRAME_BYTES_MAX, Limits
 from score_server.wire.messages import CODES, MESSAGES
@@ -93,7 +94,10 @@ def test_the_tables_of_states_are_the_codes(
     assert shown == table
 
 
-@pytest.mark.parametrize("title", ["Refused", "Outcome", "Errors"])
+NUMBERED = ["Refused", "Outcome", "Trimmed", "SnapshotKept", "Errors"]
+
+
+@pytest.mark.parametrize("title", NUMBERED)
 def test_numbers_and_their_names_are_the_codes(title: str) -> None:
     numbered = [row for row in rows(section(title)) if row[0].isdigit()]
     assert numbered
@@ -106,12 +110,7 @@ def test_every_error_code_reason_and_verdict_is_listed() -> None:
         name for name, value in vars(messages).items()
         if name.isupper() and isinstance(value, int)
     } - {"PROTOCOL_VERSION", "INTENT", "STRICT"}  # fmt: skip
-    listed = {
-        row[1]
-        for title in ("Refused", "Outcome", "Errors")
-        for row in rows(section(title))
-        if row[0].isdigit()
-    }
+    listed = {row[1] for title in NUMBERED for row in rows(section(title)) if row[0].isdigit()}
     assert listed == names
 
 
@@ -128,12 +127,5 @@ def test_the_fixed_limits_are_stated() -> None:
     assert f"array of 0 to {GROUPS_MAX} [name" in TEXT
     assert f"and {GROUPS_MAX} for each `ListGroups`" in TEXT
     assert f"`frame_items_max` is at least {1 + ENTRIES_MAX}" in TEXT
+    assert f"| digest | {SNAPSHOT_DIGEST_BYTES} bytes |" in TEXT
     assert TEXT.startswith("# The protocol\n\nVersion 1.")
-
-
-def test_the_reserved_codes_are_stated_and_unused() -> None:
-    match = re.search(r"Reserved codes: (.*)\.\n", TEXT)
-    assert match
-    reserved = {int(number) for number in re.findall(r"\b(\d+) [A-Z]", match[1])}
-    assert reserved == {13, 14, 15, 16, 81, 82, 83}
-    assert not reserved & set(MESSAGES)

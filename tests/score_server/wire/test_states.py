@@ -27,15 +27,19 @@ from score_server.wire.messages import (
     Leave,
     ListGroups,
     Message,
+    OfferSnapshot,
     OpenSession,
     Ping,
     Pong,
+    PutSnapshot,
     Refused,
     SessionOpened,
+    SnapshotChunk,
     Submit,
     Sync,
     Synced,
     Taken,
+    Trim,
     Welcome,
 )
 from score_server.wire.states import (
@@ -97,11 +101,12 @@ ALLOWED_IN_A_SESSION = {
     SessionState.OPENING: {SessionOpened},
     SessionState.OPEN: {Submit, Taken, Refused},
 }
+FROM_CLIENTS = {Submit, Sync, Credit, AskTurn, EndTurn, OfferSnapshot, PutSnapshot, Trim, Leave}
 ALLOWED_ON_A_CHANNEL = {
     ChannelState.UNUSED: {Join},
-    ChannelState.JOINING: {Joined, Submit, Sync, Credit, AskTurn, EndTurn, Leave, Error},
-    ChannelState.OPEN: {Entries, Submit, Sync, Credit, AskTurn, EndTurn, Leave, Error},
-    ChannelState.GONE: {Joined, Entries, Submit, Sync, Credit, AskTurn, EndTurn, Leave, Error},
+    ChannelState.JOINING: FROM_CLIENTS | {Joined, Error},
+    ChannelState.OPEN: FROM_CLIENTS | {SnapshotChunk, Entries, Error},
+    ChannelState.GONE: FROM_CLIENTS | {Joined, SnapshotChunk, Entries, Error},
 }
 
 
@@ -241,8 +246,18 @@ class Crossing:
     """Two ends that send whatever their tables allow, and messages on their way between them."""
 
     KINDS: ClassVar[dict[bool, list[object]]] = {
-        True: [Joined, Joined, Joined, Entries, Entries, SessionOpened, Taken, Refused, Error],
-        False: [Join, Leave, Submit, Submit, Sync, Credit, OpenSession],
+        True: [
+            Joined,
+            Joined,
+            Joined,
+            Entries,
+            SnapshotChunk,
+            SessionOpened,
+            Taken,
+            Refused,
+            Error,
+        ],
+        False: [Join, Leave, Submit, Submit, Sync, Credit, OfferSnapshot, Trim, OpenSession],
     }
 
     def __init__(self, seed: int) -> None:

@@ -137,7 +137,7 @@ class Client:
                 after = found[-1].name if found else ""
                 link.conversation.send(wire.ListGroups(number, after))
                 page = cast(wire.GroupPage, link.ask(("request", number), deadline))
-                found += [Group(str(name), cast(int, head)) for name, _, head in page.groups]
+                found += [Group(str(name), cast(int, head)) for name, _, head, *_ in page.groups]
                 more = page.more and bool(page.groups)
             return found
 

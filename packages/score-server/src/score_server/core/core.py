@@ -413,7 +413,9 @@ class Core:
         start = bisect_right(self._stored_names, message.after)
         names = self._stored_names[start : start + GROUPS_PER_PAGE]
         groups = [self._groups[name] for name in names]
-        rows: list[list[object]] = [[g.name, g.incarnation, g.durable_head] for g in groups]
+        rows: list[list[object]] = [
+            [g.name, g.incarnation, g.durable_head, 0, 0, 0, 0, False] for g in groups
+        ]
         return GroupPage(message.request, rows, start + GROUPS_PER_PAGE < len(self._stored_names))
 
     def _bye(self, peer: Peer, message: Bye) -> None:

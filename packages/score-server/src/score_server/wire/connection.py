@@ -35,6 +35,7 @@ from .messages import (
     OUT_OF_ORDER,
     TOO_LARGE,
     VERSION_UNSUPPORTED,
+    DeleteGroup,
     Entries,
     Error,
     GroupPage,
@@ -42,6 +43,9 @@ from .messages import (
     Join,
     ListGroups,
     Message,
+    OfferSnapshot,
+    PutSnapshot,
+    SnapshotChunk,
     Submit,
     Welcome,
 )
@@ -50,7 +54,7 @@ from .states import ConnectionState, OutOfOrder, Standing
 # Codes from here on are sent by servers.
 _SERVER_CODES_FROM = 64
 # What a server's limits are about, besides frames.
-_LIMITED = frozenset({Hello, Join, Submit})
+_LIMITED = frozenset({Hello, Join, Submit, DeleteGroup, OfferSnapshot, PutSnapshot, SnapshotChunk})
 # What stands in their second field counts as items of the frame.
 _LISTING = frozenset({Entries, GroupPage})
 DEFAULT_LIMITS = Limits()
@@ -259,20 +263,21 @@ class Connection:
         if isinstance(message, Submit):
             if not message.settled < message.seq > message.follows:
                 return OUT_OF_ORDER, "Submit.settled and Submit.follows must be below its seq"
-            size = len(message.payload)
-            if size > limits.change_bytes_max:
-                return TOO_LARGE, f"a change of {size} bytes, {limits.change_bytes_max} allowed"
-            return None
-        if isinstance(message, Join):
-            return self._long_name("a group's name", message.group)
+            return _over(limits.change_bytes_max, len(message.payload), "a change")
+        if isinstance(message, Join | DeleteGroup):
+            return _over(limits.name_bytes_max, utf8_length(message.group), "a group's name")
+        if isinstance(message, PutSnapshot | SnapshotChunk):
+            size_max = limits.snapshot_chunk_bytes_max
+            return _over(size_max, len(message.data), "a snapshot's chunk")
+        if isinstance(message, OfferSnapshot):
+            return _over(limits.snapshot_bytes_max, message.size, "a snapshot")
         assert isinstance(message, Hello), "the rest of _LIMITED"
-        return self._long_name("a label", message.label)
+        return _over(limits.name_bytes_max, utf8_length(message.label), "a label")
 
-    def _long_name(self, what: str, name: str) -> tuple[int, str] | None:
-        size = utf8_length(name)
-        if size > self.limits.name_bytes_max:
-            return TOO_LARGE, f"{what} of {size} bytes, {self.limits.name_bytes_max} allowed"
-        return None
+
+def _over(limit: int, size: int, what: str) -> tuple[int, str] | None:
+    """The error code and text for *what* of *size* bytes, if it is over *limit*."""
+    return (TOO_LARGE, f"{what} of {size} bytes, {limit} allowed") if size > limit else None
 
 
 def _listed(message: Message) -> int:

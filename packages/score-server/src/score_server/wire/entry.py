@@ -5,7 +5,8 @@ form.  It is encoded once, by the server that orders it; from then on the bytes 
 are stored, spliced into frames and hashed as they are.
 
 The chain at a position is ``BLAKE2b-128(chain at the predecessor || entry bytes)``; before the
-first entry it is the group's incarnation.  Two histories with equal chains are equal.
+first entry it is the group's incarnation.  Two histories with equal chains are equal.  Where a group
+begins with a snapshot of another one instead (an import), the snapshot's digest stands for an entry.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .codec import INT_MAX, DecodeError, decode_loosely, utf8_length
 CHAIN_BYTES = 16
 INCARNATION_BYTES = 16
 SESSION_BYTES = 16
+SNAPSHOT_DIGEST_BYTES = 32
 LABEL_BYTES_MAX = 65_535
 # An entry is at most this much longer than its payload and its label together (heads and numbers:
 # 1 + 4 x 9 + 17 + 3 + 5).
@@ -41,6 +43,14 @@ class Entry(NamedTuple):
 def next_chain(chain: bytes, encoded: bytes) -> bytes:
     """The chain at an entry, from the chain at its predecessor and the entry's bytes."""
     return hashlib.blake2b(chain + encoded, digest_size=CHAIN_BYTES).digest()
+
+
+def snapshot_digest(data: bytes) -> bytes:
+    """What a snapshot is recognized by: BLAKE2b-256 of the whole of it.
+
+    Who has it piece by piece uses ``hashlib.blake2b(digest_size=SNAPSHOT_DIGEST_BYTES)``.
+    """
+    return hashlib.blake2b(data, digest_size=SNAPSHOT_DIGEST_BYTES).digest()
 
 
 def encode_entry(entry: Entry) -> bytes:

@@ -18,25 +18,31 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from .codec import utf8_length
-from .entry import CHAIN_BYTES, INCARNATION_BYTES, SESSION_BYTES
+from .entry import CHAIN_BYTES, INCARNATION_BYTES, SESSION_BYTES, SNAPSHOT_DIGEST_BYTES
 from .limits import Limits
 from .messages import (
     CHANNEL_CLOSED,
     CODES,
     INTENT,
+    KEPT,
+    KEPT_FULL,
     MESSAGES,
     NOT_HEAD,
     OUTCOME_EXPIRED,
     OUTCOME_NO,
     PROTOCOL_VERSION,
     STRICT,
+    TRIM_DONE,
+    TRIM_FULL,
     AskOutcome,
     AskTurn,
     Bye,
     Credit,
+    DeleteGroup,
     EndTurn,
     Entries,
     Error,
+    GroupDeleted,
     GroupPage,
     Hello,
     Join,
@@ -44,18 +50,26 @@ from .messages import (
     Leave,
     ListGroups,
     Message,
+    OfferSnapshot,
     OpenSession,
     Outcome,
     Ping,
     Pong,
+    PutSnapshot,
     Refused,
     Resume,
     SessionOpened,
+    SnapshotChunk,
+    SnapshotInfo,
+    SnapshotKept,
     Submit,
     Sync,
     Synced,
     Taken,
+    Trim,
+    Trimmed,
     TurnGranted,
+    WantSnapshot,
     Welcome,
 )
 
@@ -242,10 +256,14 @@ _VERSION = _integer(1, CHANNEL_MAX, "an integer of 1 to 2^31-1")
 _CONDITION = _integer(INTENT, STRICT, "0 (intent) or 1 (strict)")
 _REASON = _integer(NOT_HEAD, CHANNEL_CLOSED, "a reason of 1 to 5")
 _VERDICT = _integer(OUTCOME_NO, OUTCOME_EXPIRED, "0 (no), 1 (taken) or 2 (expired)")
+_TRIM_VERDICT = _integer(TRIM_DONE, TRIM_FULL, "a verdict of 0 to 3")
+_KEPT_VERDICT = _integer(KEPT, KEPT_FULL, "a verdict of 0 to 4")
 _ERROR_CODE = _integer(1, 65_535, "an error code of 1 to 65535")
 _SESSION = _bytes(SESSION_BYTES, SESSION_BYTES, f"{SESSION_BYTES} bytes")
 _INCARNATION = _bytes(INCARNATION_BYTES, INCARNATION_BYTES, f"{INCARNATION_BYTES} bytes")
 _CHAIN = _bytes(CHAIN_BYTES, CHAIN_BYTES, f"{CHAIN_BYTES} bytes")
+_DIGEST = _bytes(SNAPSHOT_DIGEST_BYTES, SNAPSHOT_DIGEST_BYTES, f"{SNAPSHOT_DIGEST_BYTES} bytes")
+_CHUNK = _bytes(1, _ANY, "one byte or more")
 _PAYLOAD = _bytes(0, _ANY, "bytes")
 _NAME = _text(1, TEXT_BYTES_MAX)
 _TEXT = _text(0, TEXT_BYTES_MAX)
@@ -269,19 +287,24 @@ _RESUME = _record(
     (_INCARNATION, _POSITION, _CHAIN), Resume._make,
     f"[incarnation of {INCARNATION_BYTES} bytes, position, chain of {CHAIN_BYTES} bytes]",
 )  # fmt: skip
+_SNAPSHOT = _record(
+    (_CHAIN, _POSITIVE, _DIGEST), SnapshotInfo._make,
+    f"[chain of {CHAIN_BYTES} bytes, size, digest of {SNAPSHOT_DIGEST_BYTES} bytes]",
+)  # fmt: skip
 _LIMITS = _record(
     (_POSITIVE,) * len(Limits._fields), Limits._make,
     f"an array of {len(Limits._fields)} integers of 1 to 2^63-1",
 )  # fmt: skip
 _GROUPS = _array(
-    _record((_NAME, _INCARNATION, _POSITION), list, ""), 0, GROUPS_MAX,
-    f"an array of at most {GROUPS_MAX} [name, incarnation of {INCARNATION_BYTES} bytes, head]",
+    _record((_NAME, _INCARNATION, *(_POSITION,) * 5, _BOOL), list, ""), 0, GROUPS_MAX,
+    f"an array of at most {GROUPS_MAX} [name, incarnation of {INCARNATION_BYTES} bytes, head, floor, "
+    "snapshot's position, tail bytes, snapshot's size, keep]",
 )  # fmt: skip
 
 FIELDS: dict[type[Message], tuple[Kind, ...]] = {
     Hello: (_VERSION, _TEXT, _FEATURES, _NOTHING),
     OpenSession: (_or_null(_SESSION),),
-    Join: (_CHANNEL, _NAME, _or_null(_RESUME)),
+    Join: (_CHANNEL, _NAME, _or_null(_RESUME), _BOOL),
     Leave: (_CHANNEL,),
     Submit: (_CHANNEL, _POSITIVE, _POSITION, _POSITION, _CONDITION, _POSITION, _PAYLOAD),
     Sync: (_CHANNEL, _POSITION),
@@ -291,10 +314,14 @@ FIELDS: dict[type[Message], tuple[Kind, ...]] = {
     ListGroups: (_POSITION, _TEXT),
     Bye: (_POSITION,),
     AskTurn: (_CHANNEL, _POSITION),
+    OfferSnapshot: (_CHANNEL, _POSITION, _POSITIVE, _CHAIN, _POSITIVE, _DIGEST),
+    PutSnapshot: (_CHANNEL, _POSITION, _POSITION, _CHUNK),
+    Trim: (_CHANNEL, _POSITION, _POSITIVE, _DIGEST),
+    DeleteGroup: (_POSITION, _NAME),
     EndTurn: (_CHANNEL,),
     Welcome: (_VERSION, _TEXT, _POSITION, _FEATURES, _LIMITS),
     SessionOpened: (_SESSION,),
-    Joined: (_CHANNEL, _INCARNATION, _POSITION, _POSITION, _NOTHING),
+    Joined: (_CHANNEL, _INCARNATION, _POSITION, _POSITION, _or_null(_SNAPSHOT)),
     Entries: (_CHANNEL, _ENTRIES),
     Taken: (_POSITIVE, _POSITIVE),
     Refused: (_POSITIVE, _REASON, _POSITION),
@@ -303,6 +330,11 @@ FIELDS: dict[type[Message], tuple[Kind, ...]] = {
     Pong: (_POSITION,),
     GroupPage: (_POSITION, _GROUPS, _BOOL),
     TurnGranted: (_POSITION, _POSITION),
+    WantSnapshot: (_NAME,),
+    SnapshotChunk: (_CHANNEL, _POSITION, _CHUNK),
+    Trimmed: (_POSITION, _TRIM_VERDICT, _POSITION),
+    SnapshotKept: (_POSITION, _KEPT_VERDICT, _POSITION),
+    GroupDeleted: (_POSITION, _BOOL),
     Error: (_ERROR_CODE, _CHANNEL_OR_0, _TEXT),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-KIB, MIB = 1024, 1024 * 1024
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 # Before Hello has been answered nobody may send more than this in one frame.
 HELLO_FRAME_BYTES_MAX = 4 * KIB
@@ -46,3 +46,7 @@ class Limits(NamedTuple):
     Each costs its receiver time however short it is (up to 20 us in the server's core): this, and not
     the bytes, bounds what the worst frame costs.  Honest frames of a quarter of a MiB pass.
     """
+    snapshot_bytes_max: int = 4 * GIB
+    """A group's snapshot."""
+    snapshot_chunk_bytes_max: int = 256 * KIB
+    """A snapshot travels in chunks of at most this: one commit each, so that changes need not wait."""

@@ -33,6 +33,15 @@ class Resume(NamedTuple):
     chain: bytes
 
 
+class SnapshotInfo(NamedTuple):
+    """A snapshot that is about to come: the *chain* at its position, its bytes, and the BLAKE2b-256 of
+    the whole."""
+
+    chain: bytes
+    size: int
+    digest: bytes
+
+
 # ---------------------------------------------------------------- from clients
 
 
@@ -52,11 +61,15 @@ class OpenSession(NamedTuple):
 
 
 class Join(NamedTuple):
-    """Open *channel* (chosen by the client, never used twice on a connection) on *group*."""
+    """Open *channel* (chosen by the client, never used twice on a connection) on *group*.
+
+    *keep*: if this makes the group, it keeps its whole history: nothing of it is ever trimmed.
+    """
 
     channel: int
     group: str
     resume: Resume | None
+    keep: bool = False
 
 
 class Leave(NamedTuple):
@@ -133,6 +146,45 @@ class EndTurn(NamedTuple):
     channel: int
 
 
+class OfferSnapshot(NamedTuple):
+    """Announce a snapshot of the channel's group at *position*, to be kept as a candidate."""
+
+    channel: int
+    request: int
+    position: int
+    chain: bytes
+    size: int
+    digest: bytes
+
+
+class PutSnapshot(NamedTuple):
+    """The candidate's next chunk: its bytes from *offset* on."""
+
+    channel: int
+    request: int
+    offset: int
+    data: bytes
+
+
+class Trim(NamedTuple):
+    """Vouch for the snapshot at *position*: folded once more, independently, it has *digest*.
+
+    Only if the candidate has it too does it become the group's snapshot, and go the entries before it.
+    """
+
+    channel: int
+    request: int
+    position: int
+    digest: bytes
+
+
+class DeleteGroup(NamedTuple):
+    """Remove *group* with all that it holds, for good."""
+
+    request: int
+    group: str
+
+
 # ---------------------------------------------------------------- from servers
 
 
@@ -153,14 +205,17 @@ class SessionOpened(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """The channel is open.  Entries will follow *position* (0, or where the client resumed);
-    *head* is the durable head.  *snapshot* is reserved and None in version 1."""
+    """The channel is open.  Entries will follow *position*; *head* is the durable head.
+
+    *position* is where the client resumed, or 0 without a *snapshot*; with one it is the snapshot's, whose
+    chunks come before any entry.
+    """
 
     channel: int
     incarnation: bytes
     position: int
     head: int
-    snapshot: None
+    snapshot: SnapshotInfo | None
 
 
 class Entries(NamedTuple):
@@ -206,7 +261,8 @@ class Pong(NamedTuple):
 
 
 class GroupPage(NamedTuple):
-    """*groups*: ``[name, incarnation, durable head]`` each, by name; *more*: ask again after the last."""
+    """*groups*, by name: ``[name, incarnation, durable head, floor, snapshot's position, tail bytes,
+    snapshot's size, keep]`` each (0 and 0 without a snapshot); *more*: ask again after the last."""
 
     request: int
     groups: list[list[object]]
@@ -221,6 +277,46 @@ class TurnGranted(NamedTuple):
     position: int
 
 
+class WantSnapshot(NamedTuple):
+    """Sent to whoever said the feature ``compact``: *group*'s log has grown long.  Nothing answers."""
+
+    group: str
+
+
+class SnapshotChunk(NamedTuple):
+    """The next bytes of the snapshot that ``Joined`` announced, from *offset* on."""
+
+    channel: int
+    offset: int
+    data: bytes
+
+
+class Trimmed(NamedTuple):
+    """Answers ``Trim``.  *verdict* is one of ``TRIM_...``; *floor*: entries up to it are gone now."""
+
+    request: int
+    verdict: int
+    floor: int
+
+
+class SnapshotKept(NamedTuple):
+    """Answers ``OfferSnapshot`` and ``PutSnapshot``: *size* bytes of the candidate are durable.
+
+    *verdict* is ``KEPT``, or why there is no candidate any more.
+    """
+
+    request: int
+    verdict: int
+    size: int
+
+
+class GroupDeleted(NamedTuple):
+    """Answers ``DeleteGroup``, durably.  *existed*: there was such a group."""
+
+    request: int
+    existed: bool
+
+
 class Error(NamedTuple):
     """Something went wrong.  *channel* 0: the connection ends after this message; otherwise
     that channel alone is closed, and submissions on it are answered with ``CHANNEL_CLOSED``."""
@@ -231,8 +327,10 @@ class Error(NamedTuple):
 
 
 Message = (
-    Hello | OpenSession | Join | Leave | Submit | Sync | Credit | AskOutcome | Ping | ListGroups | Bye | AskTurn | EndTurn
-    | Welcome | SessionOpened | Joined | Entries | Taken | Refused | Synced | Outcome | Pong | GroupPage | TurnGranted | Error
+    Hello | OpenSession | Join | Leave | Submit | Sync | Credit | AskOutcome | Ping | ListGroups | Bye | AskTurn
+    | OfferSnapshot | PutSnapshot | Trim | DeleteGroup | EndTurn
+    | Welcome | SessionOpened | Joined | Entries | Taken | Refused | Synced | Outcome | Pong | GroupPage | TurnGranted
+    | WantSnapshot | SnapshotChunk | Trimmed | SnapshotKept | GroupDeleted | Error
 )  # fmt: skip
 
 # Submit.condition
@@ -248,6 +346,19 @@ CHANNEL_CLOSED = 5  # the channel ended with an Error before this was judged
 # Outcome.verdict
 OUTCOME_NO, OUTCOME_TAKEN, OUTCOME_EXPIRED = 0, 1, 2
 
+# Trimmed.verdict
+TRIM_DONE = 0
+TRIM_UNKNOWN = 1  # neither a whole candidate of this channel nor the snapshot is of that position
+TRIM_DIFFERS = 2  # the digests differ; the candidate is dropped
+TRIM_FULL = 3  # the disk is full; nothing was changed
+
+# SnapshotKept.verdict
+KEPT = 0
+SUPERSEDED = 1  # there is a snapshot as late as this, or another's later candidate is under way
+UNKNOWN_PLACE = 2  # position and chain are not in this group's history
+BROKEN = 3  # a wrong offset, too much data, or a whole that has another digest than was offered
+KEPT_FULL = 4  # the disk is full
+
 # Error.code
 MALFORMED = 1  # what was sent is no frame or message of this protocol
 OUT_OF_ORDER = 2  # a known message at a moment or with a number it must not have
@@ -261,9 +372,9 @@ TOO_MANY = 9  # connections, groups on a connection, sessions, unsettled submiss
 TIMED_OUT = 10  # no Hello in time
 SHUTTING_DOWN = 11  # the server stops in order; connect again later
 OVERLOADED = 12  # the server's memory for unfinished frames is used up
+BEHIND_TRIM = 13  # the entries behind this channel's place are gone; join again
+GROUP_DELETED = 14  # somebody has deleted the group
 
-# code -> class.  Reserved and not built: 13 OfferSnapshot, 14 PutSnapshot, 15 Trim,
-# 16 DeleteGroup; 81 WantSnapshot, 82 SnapshotChunk, 83 Trimmed.
 MESSAGES: dict[int, type[Message]] = {
     1: Hello,
     2: OpenSession,
@@ -277,6 +388,10 @@ MESSAGES: dict[int, type[Message]] = {
     10: ListGroups,
     11: Bye,
     12: AskTurn,
+    13: OfferSnapshot,
+    14: PutSnapshot,
+    15: Trim,
+    16: DeleteGroup,
     17: EndTurn,
     65: Welcome,
     66: SessionOpened,
@@ -289,6 +404,11 @@ MESSAGES: dict[int, type[Message]] = {
     73: Pong,
     74: GroupPage,
     80: TurnGranted,
+    81: WantSnapshot,
+    82: SnapshotChunk,
+    83: Trimmed,
+    84: SnapshotKept,
+    85: GroupDeleted,
     96: Error,
 }
 CODES: dict[type[Message], int] = {message: code for code, message in MESSAGES.items()}

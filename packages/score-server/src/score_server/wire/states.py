@@ -24,9 +24,11 @@ from .messages import (
     AskTurn,
     Bye,
     Credit,
+    DeleteGroup,
     EndTurn,
     Entries,
     Error,
+    GroupDeleted,
     GroupPage,
     Hello,
     Join,
@@ -34,17 +36,24 @@ from .messages import (
     Leave,
     ListGroups,
     Message,
+    OfferSnapshot,
     OpenSession,
     Outcome,
     Ping,
     Pong,
+    PutSnapshot,
     Refused,
     SessionOpened,
+    SnapshotChunk,
+    SnapshotKept,
     Submit,
     Sync,
     Synced,
     Taken,
+    Trim,
+    Trimmed,
     TurnGranted,
+    WantSnapshot,
     Welcome,
 )
 
@@ -91,14 +100,16 @@ _Key = type[Message] | type[Ending]
 
 _WHILE_OPEN: tuple[_Key, ...] = (
     OpenSession, Join, Leave, Submit, Sync, Credit, AskOutcome, Ping, ListGroups,
-    AskTurn, EndTurn,
+    AskTurn, EndTurn, OfferSnapshot, PutSnapshot, Trim, DeleteGroup,
 )  # fmt: skip
 _FROM_SERVER: tuple[_Key, ...] = (
     SessionOpened, Joined, Entries, Taken, Refused, Synced, Outcome, Pong, GroupPage,
-    TurnGranted, Error,
+    TurnGranted, WantSnapshot, SnapshotChunk, Trimmed, SnapshotKept, GroupDeleted, Error,
 )  # fmt: skip
 
-_ON_A_CHANNEL: tuple[_Key, ...] = (Submit, Sync, Credit, AskTurn, EndTurn)
+_ON_A_CHANNEL: tuple[_Key, ...] = (
+    Submit, Sync, Credit, AskTurn, EndTurn, OfferSnapshot, PutSnapshot, Trim,
+)  # fmt: skip
 
 CONNECTION: dict[tuple[ConnectionState, _Key], ConnectionState] = {
     (_C.NEW, Hello): _C.GREETED,
@@ -124,11 +135,11 @@ CHANNEL: dict[tuple[ChannelState, _Key], ChannelState] = {
     (_H.UNUSED, Join): _H.JOINING,
     (_H.JOINING, Joined): _H.OPEN,
     **{(_H.JOINING, kind): _H.JOINING for kind in _ON_A_CHANNEL},
-    **{(_H.OPEN, kind): _H.OPEN for kind in (*_ON_A_CHANNEL, Entries)},
+    **{(_H.OPEN, kind): _H.OPEN for kind in (*_ON_A_CHANNEL, SnapshotChunk, Entries)},
     **{(state, kind): _H.GONE for state in (_H.JOINING, _H.OPEN) for kind in (Leave, Error)},
     **{
         (_H.GONE, kind): _H.GONE
-        for kind in (*_ON_A_CHANNEL, Leave, Joined, Entries, Error)
+        for kind in (*_ON_A_CHANNEL, Leave, Joined, SnapshotChunk, Entries, Error)
     },
 }  # fmt: skip
 
@@ -136,7 +147,7 @@ SESSION_KINDS = frozenset(kind for _, kind in SESSION)
 CHANNEL_KINDS = frozenset(kind for _, kind in CHANNEL)
 
 # Nobody is there any more for these.
-DROPPED_WHEN_GONE: frozenset[_Key] = frozenset({Joined, Entries, Error})
+DROPPED_WHEN_GONE: frozenset[_Key] = frozenset({Joined, SnapshotChunk, Entries, Error})
 
 
 class OutOfOrder(ValueError):
