@@ -152,6 +152,32 @@ async def test_whom_an_output_wakes_is_not_forgotten(link_stage: Any, autojump_c
     assert other.calls == ["flush"]
 
 
+async def test_an_empty_output_leads_to_the_next(link_stage: Any, autojump_clock: Any) -> None:
+    Port(link_stage.hub, 1)
+    link_stage.hub.handle(Received(1, Ping(7)))
+    link_stage.core.output_max = 0
+    link_stage.core.reads = [ReadSlice("g", 0, 9)]
+    submit = link_stage.jobs.submit
+
+    def answered(job: object) -> None:
+        link_stage.core.output_max = 1
+        submit(job)
+
+    link_stage.jobs.submit = answered
+    assert link_stage.hub.output(1) == [Pong(7)]
+
+
+async def test_a_follower_that_is_gone_before_its_turn_is_passed_over(
+    link_stage: Any, autojump_clock: Any
+) -> None:
+    one, two = Port(link_stage.hub, 1), Port(link_stage.hub, 2)
+    one.flush = lambda: link_stage.hub.disconnected(2)  # type: ignore[method-assign]
+    link_stage.core.extra = lambda event: [Wake(1), Wake(2)] if event == Ticked() else []
+    link_stage.hub.deliver(Ticked())
+    assert two.calls == []
+    assert link_stage.core.told(Disconnected) == [Disconnected(2)]
+
+
 async def test_stopping_ends_when_the_core_says_so(link_stage: Any, autojump_clock: Any) -> None:
     link_stage.core.stopped = True
     link_stage.hub.handle(Ticked())

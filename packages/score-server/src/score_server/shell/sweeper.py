@@ -126,10 +126,10 @@ class Sweeper:
             found = self.swept.get(fd)
             if found is not None and found.move(ready, events):
                 heard.append(found)
-        if heard:
+        if events:
             self.hub.receive(events)
-            for swept in heard:
-                swept.settle()
+        for swept in heard:
+            swept.settle()
 
     async def _reap(self) -> None:
         while True:
@@ -214,6 +214,7 @@ class Swept(Endpoint):
         sweeper.ending.discard(self)
         sweeper.epoll.unregister(self._sock)
         self._sock.close()
+        self.mask = EPOLLIN
         self._is_ending = True
         self._has_more = False
         self._unsent = b""
@@ -227,7 +228,9 @@ class Swept(Endpoint):
         """One pull of output, sent at once; the sweeper goes on with whatever is left."""
         self.is_asking = False
         try:
-            if not self.mask & EPOLLOUT:
+            if self.mask & EPOLLOUT:
+                self._watch(EPOLLOUT | (0 if self._is_paused else EPOLLIN))
+            else:
                 self._send()
         except Exception as error:  # the caller serves others
             self._drop(error)
@@ -236,7 +239,6 @@ class Swept(Endpoint):
         self._is_ending = True
         self._has_more = self._is_paused = False
         self._hub.hold_unfinished(self.number, 0)
-        self._watch(self.mask | EPOLLIN)
         self._end_in(CLOSING_S_MAX)
 
     # ------------------------------------------------------------ bytes
@@ -257,7 +259,7 @@ class Swept(Endpoint):
         return False  # what comes after the end is dropped
 
     def _peer_ended(self) -> None:
-        if self._is_ending and self._hub.has_output(self.number):
+        if self._is_ending and (self._unsent or self._hub.has_output(self.number)):
             self._is_paused = True  # there is an Error that nobody has sent yet
             self._send()
         else:
@@ -284,6 +286,8 @@ class Swept(Endpoint):
             self._say_end()
 
     def _say_end(self) -> None:
+        if self._sock.fileno() < 0:
+            return
         self._hub.disconnected(self.number)
         if self._is_paused:
             self.close()
