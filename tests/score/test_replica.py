@@ -8,6 +8,7 @@ from score import replica as module
 from score.errors import ProtocolError, WatchOverflowError
 from score.payload import encode_update
 from score.replica import Feed, Replica
+from score.runs import RUN_ENTRIES_MAX
 from score_server.wire.entry import Entry, encode_entry, next_chain
 from score_server.wire.errors import RemoteProtocolError
 from score_server.wire.messages import Joined, Resume
@@ -243,3 +244,90 @@ def test_a_change_of_a_maps_key_conflicts_with_what_relies_on_the_map(
 def test_what_relies_on_everything_always_conflicts(replica: Replica) -> None:
     replica.note_effects()
     assert replica.conflicts_with(Strict(None, None))
+
+
+# ---------------------------------------------------------------- many at a time
+
+
+def twins() -> tuple[Replica, Replica]:
+    made = [Replica("g", Tree(UMap[str, object]())) for _ in range(2)]
+    for one in made:
+        one.joined(Joined(1, INCARNATION, 0, 0, None))
+    return made[0], made[1]
+
+
+INCREMENT = 8
+MANY = RUN_ENTRIES_MAX + 20
+
+
+@pytest.mark.parametrize(
+    "ops",
+    [
+        [put(f"k{i % 7}", i) for i in range(MANY)],
+        [put("k", i) if i % 3 else [INCREMENT, 0, 0, "n", i] for i in range(MANY)],
+        [put("k", [33]) if i == 9 else put("k", i) for i in range(MANY)],
+        [put("k", 1) if i < MANY - 1 else [APPEND, 0, 0, 1] for i in range(MANY)],
+    ],
+    ids=["a run", "mixed", "a container among them", "one that fails"],
+)
+@pytest.mark.parametrize("watched", [False, True])
+def test_many_entries_together_come_to_the_same_as_one_by_one(
+    log: Log, ops: Ops, watched: bool
+) -> None:
+    together, each = twins()
+    if watched:
+        for one in (together, each):
+            one.feeds = [Feed(0)]
+    encoded = [log.entry(op) for op in ops]
+    together.receive_all(encoded)
+    for entry in encoded:
+        each.receive(entry)
+    assert repr(together.tree.dump()) == repr(each.tree.dump())
+    assert together.resume() == each.resume() == Resume(INCARNATION, log.head, log.chain)
+    assert not together.suspect
+    while watched and each.feeds[0].has_more():
+        ours, theirs = together.feeds[0].take(), each.feeds[0].take()
+        assert repr(ours._replace(node=None)) == repr(theirs._replace(node=None))
+
+
+def test_a_change_that_cannot_be_applied_ends_a_run_where_it_stands(log: Log) -> None:
+    together, each = twins()
+    ops = [put("k", i) if i != 12 else [99, 0, 0] for i in range(20)]
+    encoded = [log.entry(op) for op in ops]
+    together.receive_all(encoded)
+    for entry in encoded:
+        each.receive(entry)
+    assert together.position == each.position == 12
+    assert content(together) == {"k": 11}
+    assert isinstance(together.failure, CannotApplyError)
+    assert together.failure.__notes__ == each.failure.__notes__  # type: ignore[union-attr]
+    together.receive_all(encoded)
+    assert together.position == 12
+    assert together.resume() == each.resume()
+
+
+def test_the_entries_before_a_fault_have_counted(log: Log) -> None:
+    replica, _ = twins()
+    encoded = [log.entry(put("k", i)) for i in range(20)]
+    with pytest.raises(RemoteProtocolError):
+        replica.receive_all([*encoded[:12], *encoded[13:]])
+    assert (replica.position, content(replica)) == (12, {"k": 11})
+    assert not replica.suspect
+
+
+def test_what_the_own_entry_gives_is_kept_in_a_run_as_well(log: Log) -> None:
+    replica, other = twins()
+    encoded = [log.entry(put("k", i), seq=i + 1) for i in range(20)]
+    replica.expect(SESSION, 7)
+    replica.receive_all(encoded)
+    assert replica.own(7).failure is None
+    other.expect(b"o" * 16, 7)
+    other.receive_all(encoded)
+    assert other.tree.dump() == replica.tree.dump()
+
+
+def test_effects_that_are_asked_for_come_from_a_run_as_well(log: Log) -> None:
+    replica, _ = twins()
+    replica.note_effects()
+    replica.receive_all([log.entry(put("k", i)) for i in range(20)])
+    assert replica.conflicts_with(Strict((0, 0), None))

@@ -545,3 +545,63 @@ def test_what_is_no_dump_is_refused_and_changes_nothing(plain: Any, error: type[
     with pytest.raises(error):
         m._tree.load(plain)
     assert m.dump() == before
+
+
+# ---------------------------------------------------------------- runs
+
+
+def puts(*values: Any, target: tuple[int, int] = (0, 0)) -> list[Any]:
+    return [[1, [codes.PUT, *target, f"k{i % 2}", value]] for i, value in enumerate(values)]
+
+
+def appends(*values: Any, target: tuple[int, int] = (0, 0)) -> list[Any]:
+    return [[1, [codes.APPEND, *target, value]] for value in values]
+
+
+@pytest.mark.parametrize(
+    ("make", "plains"),
+    [
+        (UMap, puts(1, 2, 3)),
+        (UVec, appends(1, 2, 3)),
+        (UStack, appends("a", None)),
+        (grown, puts(1, 2, target=(1, 4))),
+        (grown, appends(1, 2, target=(1, 1))),
+    ],
+)
+def test_a_run_is_applied_as_if_one_by_one(make: Any, plains: list[Any]) -> None:
+    together, each = make(), make()
+    position = together._tree.position + len(plains)
+    for at, plain in enumerate(plains, together._tree.position + 1):
+        each._tree.apply(Update.from_plain(plain), at)
+    assert together._tree.apply_run(plains, position)
+    assert together.dump() == each.dump()
+    together._tree.audit()
+
+
+@pytest.mark.parametrize(
+    "plains",
+    [
+        [[1, [codes.CLEAR, 0, 0]]],
+        appends(1),
+        puts(1, target=(7, 7)),
+        [[1, [codes.PUT, 0, 0, "list", 1]]],
+    ],
+)
+def test_what_is_no_run_for_this_tree_changes_nothing(plains: list[Any]) -> None:
+    m = grown()
+    before = m.dump()
+    assert not m._tree.apply_run(plains, m._tree.position + 1)
+    assert m.dump() == before
+    m._tree.audit()
+
+
+def test_a_run_that_somebody_wants_to_hear_of_or_that_meets_a_changed_node_is_none() -> None:
+    m = UMap[str, Any]()
+    with recording(m):
+        assert not m._tree.apply_run(puts(1), 1)
+    m._tree.debug = True
+    assert not m._tree.apply_run(puts(1), 1)
+    m._tree.debug = False
+    dict.update(m, x=1)
+    assert not m._tree.apply_run(puts(1), 1)
+    assert m._tree.position == 0

@@ -34,9 +34,10 @@ from .errors import (
     UnstorableError,
     UpgradeNeededError,
 )
-from .ops import Step, is_count, read_dump
+from .ops import OPERATIONS, Step, is_count, read_dump
 from .primitives import DEPTH_MAX, Plain
 from .registry import short
+from .runs import read_run
 from .updatable import Update
 
 DEBUG: Final = os.environ.get("UCORE_DEBUG", "") not in ("", "0")
@@ -116,6 +117,32 @@ class Tree:
         if failure is not None:
             return Applied([], failure, None)
         return Applied(results, None, Update(undo[::-1]) if inverse and undo is not None else None)
+
+    def apply_run(self, plains: list[Any], position: int) -> bool:
+        """Apply these updates (plain forms), of which the last is the change at *position*.
+
+        Only if all of them together come to the same as each by ``apply`` (see ``runs``): otherwise
+        nothing has happened, and the answer is False.
+        """
+        assert position - self.position >= len(plains), f"{len(plains)} changes up to {position}"
+        run = read_run(plains)
+        node = self.nodes.get(run.target) if run is not None else None
+        if run is None or node is None or self.recordings or self.debug:
+            return False
+        raw: Any = node._raw()
+        if node._kind_ not in OPERATIONS[run.code].kinds or len(raw) != node._count:
+            return False
+        if len(self.nodes) > 1 and any(isinstance(raw.get(key), Node) for key in run.keys):
+            return False
+        self.interrupted = True
+        if run.keys:
+            dict.update(raw, zip(run.keys, run.values, strict=True))
+        else:
+            list.extend(raw, run.values)
+        node._count = len(raw)
+        self.position = position
+        self.interrupted = False
+        return True
 
     def _run(self, step: Step, change: Change) -> object:
         """One operation; raises ``Failed`` before it has changed anything."""

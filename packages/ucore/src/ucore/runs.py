@@ -1,0 +1,72 @@
+"""A run: many small changes of one kind to one node, which can be applied in one go.
+
+A log that a replica replays is mostly this: a hundred thousand assignments to one map.  What takes
+several calls for each change one by one is done here for all of them in a few passes in C.
+
+Only what comes to exactly the same is a run: every change is one ``PUT`` or one ``APPEND``, all are of
+the same kind and on the same node, and keys and values are natives.  Such a change cannot fail, makes no
+node and has no result.  Everything else is read and applied one by one (``ops``, ``Tree.apply``), which is
+also what names whatever is wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from . import codes
+from .base import NodeId
+from .registry import INT_MAX, INT_MIN, NATIVE_TYPES, is_text
+
+_LENGTHS: Final = {codes.PUT: 5, codes.APPEND: 4}
+_KEYS: Final = frozenset({str, int})
+
+
+class Run(NamedTuple):
+    """What the changes of a run say, in their order; *keys* is empty for ``APPEND``."""
+
+    code: int
+    target: NodeId
+    keys: tuple[Any, ...]
+    values: tuple[Any, ...]
+
+
+def read_run(plains: list[Any]) -> Run | None:
+    """The run that these updates (``Update.to_plain``) are, if they are one."""
+    if set(map(type, plains)) != {list} or set(map(len, plains)) != {2}:
+        return None
+    versions, ops = zip(*plains, strict=True)
+    if not _is_one(versions) or versions[0] != codes.OPS_VERSION or set(map(type, ops)) != {list}:
+        return None
+    lengths = set(map(len, ops))
+    if len(lengths) != 1 or not lengths <= {4, 5}:
+        return None
+    numbers, positions, ordinals, *arguments = zip(*ops, strict=True)
+    if not (_is_one(numbers) and _is_one(positions) and _is_one(ordinals)):
+        return None
+    code = numbers[0]
+    if {_LENGTHS.get(code)} != lengths:
+        return None
+    *keys, values = arguments
+    if not _are_natives(values, NATIVE_TYPES) or not all(_are_natives(k, _KEYS) for k in keys):
+        return None
+    return Run(code, (positions[0], ordinals[0]), keys[0] if keys else (), values)
+
+
+def _is_one(column: tuple[Any, ...]) -> bool:
+    """Whether it is one and the same int again and again; True is none."""
+    return set(map(type, column)) == {int} and len(set(column)) == 1
+
+
+def _are_natives(column: tuple[Any, ...], kinds: frozenset[type]) -> bool:
+    """Whether decoding would give each as it is."""
+    found = set(map(type, column))
+    if not found <= kinds:
+        return False
+    if int in found:
+        ints = column if len(found) == 1 else [item for item in column if type(item) is int]
+        if min(ints) < INT_MIN or max(ints) > INT_MAX:
+            return False
+    if str in found:
+        texts = column if len(found) == 1 else [item for item in column if type(item) is str]
+        return is_text("".join(texts))
+    return True
