@@ -7,6 +7,7 @@ may put anything else.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from score_server.core import Core
@@ -72,7 +73,16 @@ class SimServer:
         self.stopping = False
         self.woken: dict[int, None] = {}  # as the shell would: nobody else is asked for output
 
-    # ------------------------------------------------------------ steps
+    # ------------------------------------------------------------ what the world does to it
+
+    @property
+    def listens(self) -> bool:
+        return not self.stopping
+
+    @property
+    def ends(self) -> bool:
+        """Whether this process is about to end."""
+        return self.stopping
 
     def connected(self, connection: Connection) -> None:
         self.peers[connection.number] = Peer(
@@ -112,6 +122,34 @@ class SimServer:
             events.append(Faulted(number, error.code, error.text))
         return events
 
+    def possible_events(self) -> list[tuple[str, Callable[[], None]]]:
+        """What could happen next in this process: (part, event)."""
+        found: list[tuple[str, Callable[[], None]]] = []
+        found += [("server", lambda n=n: self.flush(n)) for n in self.woken]  # type: ignore[misc]
+        if self.commit is not None or self.reads:
+            found.append(("disk", self._disk_works))
+        if self._world.clock_ms() >= self.core.next_deadline_ms():
+            found.append(("server", self.tick))
+        if self.stopping and self.core.stopped and not self.peers:
+            found.append(("server", self._exit))
+        return found
+
+    def next_moment(self) -> float:
+        """When something is due here, as nothing can happen before."""
+        wait_ms = self.core.next_deadline_ms() - self._world.clock_ms()
+        return self._world.now + wait_ms / 1000
+
+    def run_out_of_files(self, times: int) -> None:
+        """Nobody accepts here."""
+
+    def kill(self) -> None:
+        """Nothing of this process is left to be unwound."""
+
+    def last_checks(self) -> None:
+        """Everything was checked on its way."""
+
+    # ------------------------------------------------------------ steps
+
     def flush(self, number: int) -> None:
         """Send *number* some of what it is owed; close it after the last."""
         peer = self.peers[number]
@@ -130,7 +168,11 @@ class SimServer:
             peer.connection.to_client.finish("eof")
             self._drop(peer)
 
-    def work(self) -> str:
+    def _disk_works(self) -> None:
+        what = self._work()
+        self._world.note(f"disk: {what}")
+
+    def _work(self) -> str:
         """The next step of the store's thread."""
         if self.commit is not None:
             return self._commit_step(self.commit)
@@ -172,9 +214,10 @@ class SimServer:
         self.stopping = True
         self._handle(Stopping())
 
-    @property
-    def stopped(self) -> bool:
-        return self.stopping and self.core.stopped and not self.peers
+    def _exit(self) -> None:
+        self._world.note("the server has stopped")
+        self.store.close()
+        self._world.server_is_gone()
 
     # ------------------------------------------------------------ inside
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from .bugs import Bug, planted
 from .oracle import Violation
-from .world import FAULTS, Options, World, run
+from .world import SHELL_FAULTS, Options, World, run
 
 ATTEMPTS_MAX = 300
 
@@ -30,6 +30,8 @@ class Failure:
     def command(self, bug: Bug | None) -> str:
         """The one command that replays it."""
         parts = ["python -m tests.simulation", f"--seed {self.seed}"]
+        if self.options.shell:
+            parts.append("--shell")
         if self.options.without:
             parts.append(f"--without {','.join(sorted(self.options.without))}")
         if self.options.dropped:
@@ -73,7 +75,7 @@ def shrunk(
 
 def _smaller(failure: Failure) -> Iterator[Options]:
     options = failure.options
-    for fault in FAULTS:
+    for fault in SHELL_FAULTS:
         if fault in failure.world.faults:
             yield replace(options, without=options.without | {fault})
     kept = [

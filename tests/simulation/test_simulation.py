@@ -117,7 +117,7 @@ def test_every_kind_of_fault_comes_up_and_some_runs_have_none() -> None:
 def test_the_table_is_written_between_its_marks(tmp_path: Path) -> None:
     document = tmp_path / "d.md"
     document.write_text("a\n<!-- bugs -->\nold\n<!-- end of bugs -->\nb\n")
-    write_table(document, [("it lies", 3, "P1", 0.1)])
+    write_table(document, [("it lies", 3, "P1", 0.1)], "bugs")
     assert "| it lies | 3 | P1 |\n<!-- end of bugs -->\nb" in document.read_text()
     assert "old" not in document.read_text()
 

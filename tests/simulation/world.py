@@ -14,13 +14,15 @@ import gc
 import logging
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from score_server.core import core, feed
 from score_server.core import group as groups
+from score_server.core.cursor import Cursor
 from score_server.shell.server import Clock
+from score_server.shell.sweeper import Swept
 from score_server.wire.limits import Limits
 
 from .disk import Disk
@@ -28,12 +30,17 @@ from .network import Connection
 from .oracle import Oracle, Violation
 from .recorded import judge
 from .server import SimServer
+from .shell import ShellServer, simulated_shell
 from .workload import Process, make_plans
 
 FAULTS = (
     "cut", "half-open", "stall", "server-crash", "server-stop", "client-crash", "fsync", "full", "rot",
     "clock", "restore",
 )  # fmt: skip
+# What only a shell can meet.
+SHELL_FAULTS = (*FAULTS, "accept")
+# How much the server's kernel takes for a connection before its client has read it.
+WINDOW_BYTES = (100, 2_000, 64 * 1024)
 BOUNDS: dict[tuple[Any, str], tuple[int | None, ...]] = {
     (groups, "RECENT_BYTES_MAX"): (None, 300, 1),
     (feed, "RECENT_BYTES_TOTAL_MAX"): (None, None, 500),
@@ -49,8 +56,9 @@ EPOCH_MS = 1_700_000_000_000
 
 @dataclass(frozen=True)
 class Options:
-    """What a replay may leave out: kinds of faults, and operations as (client, index)."""
+    """Which layer runs, and what a replay leaves out: kinds of faults, and operations as (client, index)."""
 
+    shell: bool = False  # the server's real shell, instead of its steps one at a time
     without: frozenset[str] = frozenset()
     dropped: frozenset[tuple[int, int]] = frozenset()
 
@@ -66,7 +74,7 @@ class World:
         self.choose = random.Random(f"{seed}/choose")
         self._ids = random.Random(f"{seed}/ids")
         count = swarm.choice((0, 1, 1, 2, 2, 3, 4, len(FAULTS)))
-        drawn = swarm.sample(FAULTS, count)
+        drawn = swarm.sample(SHELL_FAULTS if options.shell else FAULTS, count)
         self.faults = frozenset(drawn) - options.without
         self.fault_rate = swarm.choice((0.003, 0.01, 0.03))
         self.timeout_s = swarm.choice((1.0, 3.0, 10.0))
@@ -86,11 +94,17 @@ class World:
             turn_lease_ms=100,
             pinned_max=swarm.choice((1024, 1024, 1024, 2)),
         )
+        self.window = swarm.choice(WINDOW_BYTES)
+        self.is_inline = swarm.random() < 0.25  # a store that never waits
+        self.has_epoll = swarm.random() < 0.75
         self.now = 0.0
         self.clock_offset_ms = 0
         self.healing = False
         self._clock: Clock | None = None
-        self.server: SimServer | None = None
+        self._server_type: type[SimServer | ShellServer] = (
+            ShellServer if options.shell else SimServer
+        )
+        self.server: SimServer | ShellServer | None = None
         self.server_back_at = 0.0
         self.disk = Disk()
         self.backup: bytes | None = None
@@ -98,6 +112,7 @@ class World:
         self.oracle.retention_ms = RETENTION_S * 1000
         # So few pins that the oldest outcomes are forgotten: "expired" then, never a wrong answer.
         self.oracle.forgets = self.limits.pinned_max < 1024
+        self.oracle.answers_wait = options.shell
         self.connections: dict[int, Connection] = {}
         self._last_connection = 0
         self.known_names: set[tuple[bytes, int]] = set()
@@ -144,7 +159,7 @@ class World:
 
     def connect(self, process: Process) -> Connection | None:
         """A new connection, or None if nobody listens."""
-        if self.server is None or self.server.stopping:
+        if self.server is None or not self.server.listens:
             return None
         self._last_connection += 1
         connection = Connection(self._last_connection, process.name)
@@ -206,13 +221,7 @@ class World:
             ):
                 found.append(("to server", lambda c=connection: self.to_server(c)))  # type: ignore[misc]
         if server is not None:
-            found += [("server", lambda n=n: self.flush(n)) for n in server.woken]  # type: ignore[misc]
-            if server.commit is not None or server.reads:
-                found.append(("disk", self.disk_works))
-            if self.clock_ms() >= server.core.next_deadline_ms():
-                found.append(("server", server.tick))
-            if server.stopped:
-                found.append(("server", self.server_has_stopped))
+            found += server.possible_events()
         elif now >= self.server_back_at:
             found.append(("server", self.start_server))
         for process in self.processes:
@@ -239,8 +248,7 @@ class World:
         if self.server is None:
             moments.append(self.server_back_at)
         else:
-            wait_ms = self.server.core.next_deadline_ms() - self.clock_ms()
-            moments.append(self.now + wait_ms / 1000)
+            moments.append(self.server.next_moment())
         later = [moment for moment in moments if moment > self.now]
         if not later:
             if self.healing:
@@ -282,28 +290,15 @@ class World:
             return self.choose.randrange(1, size + 1)
         return size
 
-    def flush(self, number: int) -> None:
-        assert self.server is not None
-        self.server.flush(number)
-
-    def disk_works(self) -> None:
-        assert self.server is not None
-        what = self.server.work()
-        self.note(f"disk: {what}")
-
     def start_server(self) -> None:
         self.note("the server starts")
         self._clock = Clock(self._wall_ns, lambda: int(self.now * 1e9))
-        self.server = SimServer(self)
-
-    def server_has_stopped(self) -> None:
-        assert self.server is not None
-        self.note("the server has stopped")
-        self.server.store.close()
-        self.server_is_gone()
+        self.server = self._server_type(self)
 
     def crash_server(self) -> None:
+        assert self.server is not None
         self.note("the server crashes")
+        self.server.kill()
         self.disk.crash(self.choose)
         self.disk.fails_to_sync = False
         self.server_is_gone()
@@ -386,6 +381,10 @@ class World:
             process.task.kill()
             self.client_died(process)
 
+    def _run_out_of_files(self) -> None:
+        if self.server is not None:
+            self.server.run_out_of_files(self.choose.randrange(1, 4))
+
     def _fail_fsync(self) -> None:
         self.disk.fails_to_sync = True
 
@@ -426,10 +425,11 @@ class World:
         self.healing = True
         self.disk.full = self.disk.fails_to_sync = False
         self.step_s = min(self.step_s, self.timeout_s / STEPS_PATIENT)
-        if self.server is not None and self.server.stopping:
+        if self.server is not None and self.server.ends:
             self.crash_server()
         if self.server is None:
             self.start_server()
+        self.server.run_out_of_files(0)
         for connection in self.connections.values():
             connection.heal()
             connection.to_client.stalled_until = connection.to_server.stalled_until = 0.0
@@ -460,9 +460,13 @@ class World:
 
         if not oracle.era:
             judge(self)
+        if self.server is not None:
+            self.server.last_checks()
 
     def end(self) -> None:
         """Unwind what still runs."""
+        if self.server is not None:
+            self.server.kill()
         for process in self.processes:
             if not process.task.done:
                 process.task.kill()
@@ -475,12 +479,29 @@ _FAULTS: dict[str, Callable[[World], None]] = {
     "server-crash": World._crash_server,
     "server-stop": World._stop_server,
     "client-crash": World._crash_client,
+    "accept": World._run_out_of_files,
     "fsync": World._fail_fsync,
     "full": World._fill,
     "rot": World._rot,
     "clock": World._jump,
     "restore": World._restore,
 }
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    """Sets of these are gone through, in the order of their hashes: by number, not by address."""
+    hashed: dict[Any, Callable[[Any], int]] = {
+        Cursor: lambda cursor: hash((cursor.peer.number, cursor.channel)),
+        Swept: lambda swept: swept.number,
+    }
+    try:
+        for kind, number in hashed.items():
+            kind.__hash__ = number
+        yield
+    finally:
+        for kind in hashed:
+            del kind.__hash__
 
 
 @contextmanager
@@ -507,9 +528,13 @@ def run(seed: int, options: Options = Options(), *, verbose: bool = False) -> Wo
     was_collecting = gc.isenabled()
     gc.disable()
     world = World(seed, options, verbose=verbose)
+    shell = simulated_shell(world) if options.shell else nullcontext()
     try:
-        with _bounded(world.bounds):
-            world.run()
+        with _counted(), _bounded(world.bounds), shell:
+            try:
+                world.run()
+            finally:
+                world.end()
     except Violation as violation:
         violation.world = world
         raise
@@ -518,7 +543,6 @@ def run(seed: int, options: Options = Options(), *, verbose: bool = False) -> Wo
         violation.world = world
         raise violation from error
     finally:
-        world.end()
         logger.disabled = was_disabled
         if was_collecting:
             gc.enable()
