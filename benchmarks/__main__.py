@@ -61,31 +61,29 @@ def main() -> int:
         measure(options.row[0], scale)
         return 0
     begun = time.monotonic()
-    results = []
-    failed = []
-    for row in options.row or sorted(rows.ROWS):
-        print(f"row {row} ...", end=" ", file=sys.stderr, flush=True)
-        result = in_a_process(row, scale)
-        if result is None:
-            failed.append(row)
-            print("FAILED", file=sys.stderr)
-        else:
-            results.append(result)
-            print(f"{result.seconds:.0f} s", file=sys.stderr)
     run = report.Run(
         date=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         machine=machine.describe(),
         versions=machine.versions(),
         scale=scale,
-        seconds=time.monotonic() - begun,
-        results=results,
     )
+    failed = False
     options.out.mkdir(parents=True, exist_ok=True)
-    report.write_files(run, options.out)
+    for row in options.row or sorted(rows.ROWS):
+        print(f"row {row} ...", end=" ", file=sys.stderr, flush=True)
+        result = in_a_process(row, scale)
+        if result is None:
+            failed = True
+            print("FAILED", file=sys.stderr)
+            continue
+        print(f"{result.seconds:.0f} s", file=sys.stderr)
+        run.results.append(result)
+        run.seconds = time.monotonic() - begun
+        report.write_files(run, options.out)  # so far: whatever becomes of the next row
     if options.write:
         report.write_docs(run)
     print(report.markdown(run))
-    return 1 if failed else 0
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -189,13 +189,11 @@ def function_calls(sets: int) -> dict[str, tuple[float, float]]:
             sys.setprofile(None)
             after = {name: Counter(found) for name, found in counts.items()}
     threading.setprofile(None)
-    return {
-        name: tuple(
-            (found[event] - before.get(name, Counter())[event]) / sets
-            for event in ("call", "c_call")
-        )
-        for name, found in after.items()
-    }  # type: ignore[return-value]
+    calls: dict[str, tuple[float, float]] = {}
+    for name, found in after.items():
+        found.subtract(before.get(name, {}))
+        calls[name] = found["call"] / sets, found["c_call"] / sets
+    return calls
 
 
 # ---------------------------------------------------------------- system calls

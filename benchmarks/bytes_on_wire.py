@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import score
 from score.testing import server
@@ -70,12 +71,12 @@ def relayed_client() -> Iterator[tuple[score.Client, Relay]]:
 def measure(entries: int, depth: int) -> tuple[int, int]:
     """Bytes (sent, received) by one ``m["key"] = 7`` in a map of *entries* at *depth*."""
     with relayed_client() as (client, relay):
-        root = score.SMap(client, "group")
+        root = score.SMap[str, object](client, "group")
         nested: dict[str, object] = {}
         for _ in range(depth - 2):
             nested = {"inner": nested}
         root["outer"] = nested  # the same change in every case, used or not
-        node = root
+        node: Any = root
         if depth > 1:
             node = node["outer"]
             while node:

@@ -33,16 +33,16 @@ class Setter:
 
 
 @contextmanager
-def score_map(durable: bool, **how: bool) -> Iterator[tuple[int, score.SMap[str, int]]]:
-    with servers.score_server(durable=durable, **how) as running:
+def score_map(durable: bool, *, uvloop: bool = False) -> Iterator[tuple[int, score.SMap[str, int]]]:
+    with servers.score_server(durable=durable, uvloop=uvloop) as running:
         with score.connect(running.url, timeout=120, wait=30) as client:
             yield running.pid, score.SMap[str, int](client, "figures")
 
 
-def score_set(durable: bool, **how: bool) -> Callable[[], Any]:
+def score_set(durable: bool, *, uvloop: bool = False) -> Callable[[], Any]:
     @contextmanager
     def opened() -> Iterator[Opened]:
-        with score_map(durable, **how) as (pid, shared):
+        with score_map(durable, uvloop=uvloop) as (pid, shared):
 
             def operate(i: int) -> None:
                 shared[KEYS[i % 1000]] = i

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import plot
@@ -15,7 +15,7 @@ END = "<!-- end -->"
 PLOT = "performance-growth.svg"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """One call of ``python -m benchmarks``."""
 
@@ -23,8 +23,8 @@ class Run:
     machine: str
     versions: dict[str, str]
     scale: str
-    seconds: float
-    results: list[Result]
+    seconds: float = 0.0
+    results: list[Result] = field(default_factory=list)
 
 
 def markdown(run: Run) -> str:

@@ -66,19 +66,26 @@ class Result:
         return made
 
 
-def find(
-    figures: list[Figure], who: str, work: str | None = None, cores: str | None = None
-) -> Figure | None:
+def _find(figures: list[Figure], who: str, work: str | None, cores: str | None) -> Figure | None:
     """The first figure of *who* that was measured."""
     for figure in figures:
-        if (
-            figure.who == who
-            and work in (None, figure.work)
-            and cores in (None, figure.cores)
-            and not figure.note
-        ):
+        if figure.who == who and work in (None, figure.work) and cores in (None, figure.cores):
             return figure
     return None
+
+
+def p50_of(figures: list[Figure], who: str, cores: str | None = None) -> float | None:
+    """The median that *who* reached, if it took part."""
+    figure = _find(figures, who, None, cores)
+    return figure.p50_us if figure else None
+
+
+def rate_of(
+    figures: list[Figure], who: str, cores: str | None = None, work: str | None = None
+) -> float | None:
+    """The rate that *who* reached, if it took part."""
+    figure = _find(figures, who, work, cores)
+    return figure.rate if figure else None
 
 
 def judge(

@@ -20,7 +20,8 @@ from .results import Figure
 class Opened(Protocol):
     """A contender ready to work; *pids* are its servers' processes."""
 
-    pids: Sequence[int]
+    @property
+    def pids(self) -> Sequence[int]: ...
 
     def round(self, count: int) -> list[float]:
         """Do *count* operations, one after the other; the seconds of each."""

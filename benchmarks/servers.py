@@ -5,7 +5,9 @@ All of them are killed at the end: nothing that they have learned is of use to a
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -44,13 +46,20 @@ def free_port() -> int:
 def _running(command: Sequence[str], port: int, folder: str) -> Iterator[Running]:
     log = Path(folder, "log")
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=ROOT)
+        process = subprocess.Popen(
+            command, stdout=out, stderr=out, cwd=ROOT, preexec_fn=_die_with_parent
+        )
     try:
         _await(process, port, log)
         yield Running(process.pid, port)
     finally:
         process.kill()
         process.wait()
+
+
+def _die_with_parent() -> None:
+    """However the benchmark ends, its servers do too (Linux: PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _await(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import lean, servers
 from ..peers import KEYS, redis_client
-from ..results import Result, find, judge
+from ..results import Result, judge, rate_of
 from ..rounds import Contender, Opened, compare
 from . import Scale
 
@@ -34,11 +34,13 @@ class Pipeline:
         return [self._submit(self._changes) / self._changes for _ in range(count)]
 
 
-def _score(changes: int, **how: bool) -> Callable[[], AbstractContextManager[Opened]]:
+def _score(
+    changes: int, *, durable: bool = False, uvloop: bool = False
+) -> Callable[[], AbstractContextManager[Opened]]:
     @contextmanager
     def opened() -> Iterator[Opened]:
         payloads = [lean.put(KEYS[i % 1000], i) for i in range(changes)]
-        with servers.score_server(**how) as running:
+        with servers.score_server(durable=durable, uvloop=uvloop) as running:
             author = lean.Lean(running.port).open_session().join("figures")
             yield Pipeline(running.pid, changes, lambda _: lean.pipeline(author, payloads))
             author.close()
@@ -77,10 +79,8 @@ def run(scale: Scale) -> Result:
     ]
     result = Result(5, TITLE)
     result.figures = compare(5, "change", contenders, rounds=scale.pick(1, 4, 9), count=1)
-    memory, durable = (
-        (figure := find(result.figures, f"score, {store}", cores="separate")) and figure.rate
-        for store in ("memory", "SQLite")
-    )
+    memory = rate_of(result.figures, "score, memory", "separate")
+    durable = rate_of(result.figures, "score, SQLite", "separate")
     result.verdicts = [
         judge(5, "memory >= 300,000 changes/s", memory, 1.0, 300_000, most=False, unit="/s"),
         judge(5, "durable >= 0.45x memory", durable, memory, 0.45, most=False),

@@ -16,7 +16,7 @@ import score
 
 from .. import crowd, lean, machine, servers
 from ..peers import KEYS, redis_client
-from ..results import Figure, Result, find, judge
+from ..results import Figure, Result, judge, rate_of
 from ..rounds import Missing, percentile
 from . import Scale
 
@@ -183,9 +183,7 @@ def _judge(result: Result, sizes: tuple[int, ...]) -> None:
     works = {figure.work for figure in result.figures if figure.work}
     for work in sorted(works):
         place = "server alone on a core"
-        memory, uvloop, durable = (
-            (figure := find(result.figures, name, work, place)) and figure.rate for name in LEAN
-        )
+        memory, uvloop, durable = (rate_of(result.figures, name, place, work) for name in LEAN)
         result.verdicts.append(
             judge(
                 3, f"{work}: memory >= 0.9x the uvloop yardstick", memory, uvloop, 0.9, most=False
