@@ -280,7 +280,12 @@ def test_a_closed_store_refuses_everything(store: LogStore) -> None:
 NAMES = st.sampled_from(["g", "h", ""])
 SESSIONS = st.sampled_from([S, T])
 OUTCOMES = st.builds(
-    StoredOutcome, st.integers(1, 9), st.integers(0, 5), st.sampled_from(["", "g"]), st.booleans()
+    StoredOutcome,
+    st.integers(1, 9),
+    st.integers(0, 5),
+    st.sampled_from(["", "g"]),
+    st.booleans(),
+    st.integers(0, 2**63 - 1),
 )
 CHANGES = st.builds(
     SessionChange,

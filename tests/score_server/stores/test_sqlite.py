@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from score_server.stores import sqlite
+from score_server.stores import sqlite, sqlite_file
 from score_server.stores.base import (
     AppendRefused,
     Commit,
@@ -27,6 +27,7 @@ from score_server.stores.base import (
     StoreUnusable,
 )
 from score_server.stores.sqlite import SqliteStore
+from score_server.stores.sqlite_rows import entry_seal
 from score_server.wire.entry import next_chain
 
 INCARNATION = b"i" * 16
@@ -74,8 +75,8 @@ def test_the_settings_are_those_that_durability_needs(store: SqliteStore) -> Non
     assert pragma("synchronous") == 2  # FULL
     assert pragma("wal_autocheckpoint") == 0
     assert pragma("locking_mode") == "exclusive"
-    assert pragma("application_id") == sqlite.APPLICATION_ID
-    assert pragma("user_version") == sqlite.SCHEMA_VERSION
+    assert pragma("application_id") == sqlite_file.APPLICATION_ID
+    assert pragma("user_version") == sqlite_file.SCHEMA_VERSION
 
 
 def test_the_folder_is_synced_so_that_the_new_file_survives(
@@ -454,7 +455,9 @@ def test_another_history_under_the_same_head_is_found(path: str) -> None:
     store = SqliteStore(path)
     store.commit(chained("g", *PAYLOADS))
     store.close()
-    edit(path, "UPDATE groups SET chain = ?", b"c" * 16)
+    other = chained("g", *PAYLOADS[:3], b"five").entries[3]
+    row = (other.encoded, other.chain, entry_seal(4, other.chain))
+    edit(path, "UPDATE entries SET (encoded, chain, seal) = (?, ?, ?) WHERE position = 4", *row)
     store = SqliteStore(path)
     with pytest.raises(GroupDamaged, match="its head's chain is not the log's"):
         store.read("g", 4, 100)
@@ -477,7 +480,7 @@ def test_a_page_that_sqlite_cannot_read_is_damage_of_that_group(path: str) -> No
     with pytest.raises(GroupDamaged, match="SQLite says"):
         store.read("g", 0, 100)
     with pytest.raises(GroupDamaged, match="SQLite says"):
-        store.chain_at("g", 7)
+        store.look_up("g", 7)
     store.close()
 
 
@@ -496,7 +499,7 @@ def test_a_place_that_was_changed_is_found(path: str) -> None:
     with pytest.raises(GroupDamaged, match="entry 4 does not fit"):
         store.read("g", 2, 100)
     with pytest.raises(GroupDamaged, match="the place of an entry was changed"):
-        store.chain_at("g", 5)
+        store.look_up("g", 5)
     store.close()
 
 

@@ -66,7 +66,10 @@ class _Step:
     def _must(self, group: str, what: str) -> GroupRow:
         row = self._row(group)
         if row is None:
-            raise AppendRefused(f"{what} of group {group!r}, which is not in the store")
+            raise AppendRefused(
+                f"{what} of group {group!r}, which is not in the store: "
+                "does somebody else write to this store?"
+            )
         return row
 
     def make(self, groups: Iterable[NewGroup | tuple[str, bytes]]) -> None:

@@ -162,9 +162,6 @@ class MemoryStore(LogStore):
         self._check_open()
         return False
 
-    def chain_at(self, group: str, position: int) -> bytes | None:
-        return self.look_up(group, position)[1]
-
     def close(self) -> None:
         self._closed = True
 

@@ -18,31 +18,28 @@ Rules
   at the start, by SQLite's check of those (small) tables and by a seal in each row; then the store is
   refused: a missing outcome could let a change take effect twice.  Damage in the log: see ``wal.py``.
 
-Measurements and other ways: ``docs/decisions/0004-sqlite.md``.
+- What is trimmed, replaced or deleted is only noted in the commit that does it, and erased later, a little at
+  a time: see ``sqlite_garbage.py``.  A commit costs the same whatever it makes superfluous.
+
+The file and who may open it: ``sqlite_file.py``; its tables: ``sqlite_rows.py``.  Measurements and other ways: ``docs/decisions/0004-sqlite.md``.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache
-from itertools import chain
-from typing import Any
-from zlib import crc32
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ..wire.entry import next_chain
-from . import wal
+from . import sqlite_garbage as garbage
+from .advance import GroupRow, advance
 from .base import (
     AppendRefused,
     Commit,
     GroupDamaged,
     GroupState,
     LogStore,
-    NewEntry,
-    SessionChange,
     SessionState,
     StoreBroken,
     StoredOutcome,
@@ -50,78 +47,41 @@ from .base import (
     StoreState,
     StoreUnusable,
 )
+from .sqlite_file import MADE, as_unusable, check_size, code, connect, take_lock
+from .sqlite_rows import (
+    ADD_CHUNKS,
+    ADD_ENTRIES,
+    ADD_GROUP,
+    DROP,
+    END_OUTCOMES,
+    END_SESSIONS,
+    GROUPS,
+    OUTCOMES,
+    SEALED_ROWS,
+    SESSIONS,
+    SET_GROUP,
+    SET_OUTCOMES,
+    SET_SESSIONS,
+    SETTLE,
+    Row,
+    StoredGroup,
+    chunk_seal,
+    entry_seal,
+    is_named_rightly,
+    pack,
+    run,
+    seal,
+    set_group,
+    unpack,
+)
 
-APPLICATION_ID = 0x53434F52  # "SCOR": `file shared.db` shows it
-SCHEMA_VERSION = 1
 WAL_BYTES_MAX = 8 * 1024 * 1024
-_Row = tuple[Any, ...]
-_SEALED = ("groups", "sessions", "outcomes")
-_HEADER_BYTES = 100  # of an SQLite file; it writes whole pages
-_MADE = b"a store was made\n"  # in the lock file, behind the process's number
+_GROUPS_KEPT = 1024  # rows in memory, so that a commit need not look up the groups that it moves
+_ERASED_AT_LEAST = 64  # rows, by a commit when there is garbage
 _CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
+_SEALED = ("groups", "sessions", "outcomes", "garbage")
 
-_SCHEMA = """
-CREATE TABLE groups (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    incarnation BLOB NOT NULL,
-    head INTEGER NOT NULL,
-    chain BLOB NOT NULL,
-    seal INTEGER NOT NULL
-) STRICT;
-CREATE TABLE entries (
-    group_id INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    encoded BLOB NOT NULL,
-    chain BLOB NOT NULL,
-    seal INTEGER NOT NULL,
-    PRIMARY KEY (group_id, position)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE sessions (
-    session BLOB PRIMARY KEY,
-    label TEXT NOT NULL,
-    last_used_ms INTEGER NOT NULL,
-    settled INTEGER NOT NULL,
-    seal INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE outcomes (
-    session BLOB NOT NULL,
-    seq INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    group_name TEXT NOT NULL,
-    pinned INTEGER NOT NULL,
-    seal INTEGER NOT NULL,
-    PRIMARY KEY (session, seq)
-) STRICT, WITHOUT ROWID;
-"""
-
-
-_ADD_ENTRIES = "INSERT INTO entries (group_id, position, encoded, chain, seal) VALUES ROWS"
-_SET_SESSIONS = (
-    "INSERT INTO sessions (session, label, last_used_ms, settled, seal) VALUES ROWS "
-    "ON CONFLICT (session) DO UPDATE SET label = excluded.label, "
-    "last_used_ms = excluded.last_used_ms, settled = excluded.settled, seal = excluded.seal"
-)
-_SET_OUTCOMES = (
-    "REPLACE INTO outcomes (session, seq, position, group_name, pinned, seal) VALUES ROWS"
-)
-# CROSS JOIN keeps SQLite from looking through all outcomes for each row.
-_SETTLE = (
-    "DELETE FROM outcomes WHERE (session, seq) IN (SELECT o.session, o.seq "
-    "FROM (VALUES ROWS) AS r CROSS JOIN outcomes AS o "
-    "WHERE o.session = r.column1 AND o.seq <= r.column2 AND NOT o.pinned)"
-)
-_DROP = "DELETE FROM outcomes WHERE (session, seq) IN (VALUES ROWS)"
-_END_OUTCOMES = "DELETE FROM outcomes WHERE session IN (VALUES ROWS)"
-_END_SESSIONS = "DELETE FROM sessions WHERE session IN (VALUES ROWS)"
-
-_ROWS_PER_STATEMENT = (64, 8, 1)  # few shapes, so that all stay in the cache of statements
-
-
-@cache
-def _with_rows(sql: str, columns: int, rows: int) -> str:
-    row = f"({', '.join('?' * columns)})"
-    return sql.replace("ROWS", ", ".join([row] * rows))
+_Candidate = tuple[int, int]  # its id, and the bytes of it that are there
 
 
 class SqliteStore(LogStore):
@@ -136,80 +96,152 @@ class SqliteStore(LogStore):
         self._path = os.path.abspath(path)
         self._broken: str | None = None
         self._closed = False
-        self._lock, was_made = _take_lock(self._path)
+        self._groups: dict[str, StoredGroup] = {}  # as committed; those used last at the end
+        self._candidates: dict[str, _Candidate] = {}  # by group; what a crash leaves is garbage
+        self._has_garbage = True  # perhaps, from an earlier life
+        self._has_shrunk = False  # which the file does only at the next checkpoint
+        self._lock, was_made = take_lock(self._path)
         try:
-            with _as_unusable(self._path):
-                _check_size(self._path, was_made)
-                self._db, self._ids = _open(self._path)
-                if not was_made:
-                    os.write(self._lock, _MADE)
+            with as_unusable(self._path):
+                check_size(self._path, was_made)
+                self._db = connect(self._path)
+                try:
+                    self._next_group, self._next_snapshot = self._free_ids()
+                    if not was_made:
+                        os.write(self._lock, MADE)
+                except BaseException:
+                    self._db.close()
+                    raise
         except BaseException:
             os.close(self._lock)
             raise
+
+    def _free_ids(self) -> tuple[int, int]:
+        """The first ids of groups and of snapshots that nothing in the file bears."""
+        highest = self._db.execute(
+            "SELECT max(id), max(snapshot_id) FROM groups "
+            "UNION ALL SELECT max(group_id), max(snapshot_id) FROM garbage"
+        ).fetchall()
+        groups, snapshots = zip(*highest, strict=True)
+        return max(filter(None, groups), default=0) + 1, max(filter(None, snapshots), default=0) + 1
 
     # ------------------------------------------------------------ reading
 
     def load(self) -> StoreState:
         self._check_usable()
         try:
-            wrong, groups, sessions, outcomes = self._sealed_rows()
+            wrong = self._damage()
+            sessions = self._sessions() if wrong is None else ()
+            if wrong is None:
+                groups = tuple(map(self._state, self._db.execute(GROUPS)))
         except sqlite3.Error as error:
-            wrong, groups, sessions, outcomes = [str(error)], [], [], []
-        wrong += [f"group {row[0]!r}" for row in groups if row[4] != _seal(*row[:2])]
-        wrong += ["a session" for row in sessions if row[-1] != _seal(*row[:-1])]
-        wrong += ["an outcome" for row in outcomes if row[-1] != _seal(*row[:-1])]
-        if wrong:
+            wrong = str(error)
+        if wrong is not None:
             raise StoreUnusable(
-                f"{self._path} is damaged ({' '.join(wrong[0].split())}); "
+                f"{self._path} is damaged ({' '.join(wrong.split())}); "
                 "restore it from a backup, and check its disk"
             )
+        return StoreState(groups, sessions)
+
+    def _damage(self) -> str | None:
+        """What is wrong with the tables that say what there is."""
+        select = self._db.execute
+        for table in _SEALED:
+            for (said,) in select(f"PRAGMA integrity_check({table})"):
+                if said != "ok":
+                    return str(said)
+        for columns in select(GROUPS):
+            if not is_named_rightly(columns):
+                return f"group {columns[1]!r}"
+        for table, columns, what in SEALED_ROWS:
+            for *row, stored in select(f"SELECT {columns}, seal FROM {table}"):
+                if stored != seal(*row):
+                    return what
+        return None
+
+    def _sessions(self) -> tuple[SessionState, ...]:
         kept: dict[bytes, list[StoredOutcome]] = {}
-        for session, seq, position, group, pinned, _ in outcomes:
-            outcome = StoredOutcome(seq, position, group, bool(pinned))
+        for session, seq, position, group, pinned, seen in self._db.execute(
+            f"SELECT {OUTCOMES} FROM outcomes ORDER BY session, seq"
+        ):
+            outcome = StoredOutcome(seq, position, group, bool(pinned), seen)
             kept.setdefault(session, []).append(outcome)
-        return StoreState(
-            tuple(GroupState(*row[:4]) for row in groups),
-            tuple(
-                SessionState(id_, label, used_ms, settled, tuple(kept.get(id_, ())))
-                for id_, label, used_ms, settled, _ in sessions
-            ),
+        return tuple(
+            SessionState(session, label, used_ms, settled, tuple(kept.get(session, ())))
+            for session, label, used_ms, settled in self._db.execute(
+                f"SELECT {SESSIONS} FROM sessions"
+            )
         )
 
-    def _sealed_rows(self) -> tuple[list[str], list[_Row], list[_Row], list[_Row]]:
-        """What SQLite finds wrong with the tables that say what there is, and their rows."""
-        select = self._db.execute
-        return (
-            [
-                said
-                for table in _SEALED
-                for (said,) in select(f"PRAGMA integrity_check({table})")
-                if said != "ok"
-            ],
-            select("SELECT name, incarnation, head, chain, seal FROM groups").fetchall(),
-            select("SELECT session, label, last_used_ms, settled, seal FROM sessions").fetchall(),
-            select(
-                "SELECT session, seq, position, group_name, pinned, seal FROM outcomes "
-                "ORDER BY session, seq"
-            ).fetchall(),
-        )
+    def _group(self, name: str) -> StoredGroup | None:
+        """The committed row of a group.
+
+        Raises:
+            GroupDamaged: it is not as it was written.
+        """
+        found = self._groups.get(name)
+        if found is None:
+            columns = self._db.execute(f"{GROUPS} WHERE name = ?", (name,)).fetchone()
+            if columns is None:
+                return None
+            found = unpack(columns)
+            if found is None:
+                raise GroupDamaged(name, 0, f"its row was changed ({self._path})")
+            self._keep(name, found)
+        return found
+
+    def _keep(self, name: str, group: StoredGroup) -> None:
+        self._groups.pop(name, None)
+        self._groups[name] = group
+        if len(self._groups) > _GROUPS_KEPT:
+            del self._groups[next(iter(self._groups))]
+
+    def _state(self, columns: Row) -> GroupState:
+        """For a list: of a group whose state was damaged it says what is known."""
+        found = unpack(columns)
+        if found is not None:
+            return found.row.state
+        _, name, incarnation, keep, *_ = columns
+        return GroupState(name, incarnation, 0, incarnation, 0, 0, bool(keep), 0, None)
+
+    def look_up(self, group: str, position: int) -> tuple[GroupState | None, bytes | None]:
+        self._check_usable()
+        try:
+            found = self._group(group)
+            if found is None:
+                return None, None
+            state = found.row.state
+            if position < state.floor:
+                return state, None
+            at, chain = self._before(found, position)
+        except sqlite3.DatabaseError as error:
+            raise GroupDamaged(group, position, f"SQLite says: {error} ({self._path})") from error
+        return state, chain if at == position else None
+
+    def list_groups(self, after: str, count: int) -> list[GroupState]:
+        with self._guarded("listing groups"):
+            rows = self._db.execute(
+                f"{GROUPS} WHERE name > ? ORDER BY name LIMIT ?", (after, count)
+            )
+            return [self._state(columns) for columns in rows]
 
     def read(self, group: str, after: int, bytes_max: int) -> list[tuple[int, bytes, bytes]]:
         self._check_usable()
-        group_id = self._ids.get(group)
-        if group_id is None:
-            return []
         out: list[tuple[int, bytes, bytes]] = []
         before, damage = after, None
         try:
-            before, chain = self._before(group, group_id, after)
+            found = self._group(group)
+            if found is None or after < found.row.state.floor:
+                return []
+            before, chain = self._before(found, after)
             rows = self._db.execute(
                 "SELECT position, encoded, chain, seal FROM entries "
                 "WHERE group_id = ? AND position > ? ORDER BY position",
-                (group_id, after),
+                (found.id, after),
             )
-            for position, encoded, stored, seal in rows:
+            for position, encoded, stored, stored_seal in rows:
                 if (
-                    _entry_seal(position, stored) != seal
+                    entry_seal(position, stored) != stored_seal
                     or type(encoded) is not bytes
                     or next_chain(chain, encoded) != stored
                 ):
@@ -222,53 +254,66 @@ class SqliteStore(LogStore):
                 before, chain = position, stored
                 out.append((position, encoded, stored))
             rows.close()
-            if damage is None:
-                damage = self._end_is_wrong(group_id, before, chain)
+            head = found.row.state.head
+            if damage is None and before != head:
+                damage = f"its log ends there and its head is {head}"
+            if damage is None and chain != found.row.state.chain:
+                damage = "its head's chain is not the log's"
         except sqlite3.DatabaseError as error:
             damage = f"SQLite says: {error}"
         if damage is not None and not out:
             raise GroupDamaged(group, before, f"{damage} ({self._path})")
         return out
 
-    def _before(self, group: str, group_id: int, after: int) -> tuple[int, bytes]:
-        """The last entry's position up to *after* with its chain; 0 and the incarnation if none.
+    def _before(self, group: StoredGroup, upto: int) -> tuple[int, bytes]:
+        """The last entry's position up to *upto*, with its chain; those of the floor if none stands above it.
 
         Raises:
             GroupDamaged: it is not as it was written.
         """
+        state = group.row.state
         row = self._db.execute(
             "SELECT position, chain, seal FROM entries WHERE group_id = ? AND position <= ? "
-            "ORDER BY position DESC LIMIT 1",
-            (group_id, after),
+            "AND position > ? ORDER BY position DESC LIMIT 1",
+            (group.id, upto, state.floor),
         ).fetchone()
         if row is None:
-            sql = "SELECT 0, incarnation FROM groups WHERE id = ?"
-            row = self._db.execute(sql, (group_id,)).fetchone()
-            return 0, row[1]
-        position, chain, seal = row
-        if _entry_seal(position, chain) != seal:
-            raise GroupDamaged(group, after, f"the place of an entry was changed ({self._path})")
+            return state.floor, group.row.floor_chain
+        position, chain, stored_seal = row
+        if entry_seal(position, chain) != stored_seal:
+            what = f"the place of an entry was changed ({self._path})"
+            raise GroupDamaged(state.name, upto, what)
         return position, chain
 
-    def _end_is_wrong(self, group_id: int, position: int, chain: bytes) -> str | None:
-        """Whether the log that ends at *position* is not the one whose head was committed."""
-        head, stored = self._db.execute(
-            "SELECT head, chain FROM groups WHERE id = ?", (group_id,)
-        ).fetchone()
-        if position != head:
-            return f"its log ends there and its head is {head}"
-        return None if chain == stored else "its head's chain is not the log's"
-
-    def chain_at(self, group: str, position: int) -> bytes | None:
+    def read_snapshot(self, group: str, position: int, offset: int, bytes_max: int) -> bytes:
         self._check_usable()
-        group_id = self._ids.get(group)
-        if group_id is None:
-            return None
         try:
-            at, chain = self._before(group, group_id, position)
+            found = self._group(group)
+            snapshot = found.row.state.snapshot if found else None
+            if found is None or snapshot is None or snapshot.position != position:
+                return b""
+            wanted = min(bytes_max, snapshot.size - offset)
+            parts: list[bytes] = []
+            while wanted > 0:
+                part = self._chunk_at(found, offset)[:wanted]
+                parts.append(part)
+                offset += len(part)
+                wanted -= len(part)
         except sqlite3.DatabaseError as error:
             raise GroupDamaged(group, position, f"SQLite says: {error} ({self._path})") from error
-        return chain if at == position else None
+        return b"".join(parts)
+
+    def _chunk_at(self, group: StoredGroup, offset: int) -> bytes:
+        """The rest from *offset* on of the chunk of the group's snapshot that *offset* is in."""
+        start, data, stored_seal = self._db.execute(
+            "SELECT offset, data, seal FROM chunks WHERE snapshot_id = ? AND offset <= ? "
+            "ORDER BY offset DESC LIMIT 1",
+            (group.snapshot_id, offset),
+        ).fetchone() or (0, b"", -1)
+        if chunk_seal(group.snapshot_id, start, data) != stored_seal or start + len(data) <= offset:
+            what = f"its snapshot is not as it was written at {offset} ({self._path})"
+            raise GroupDamaged(group.row.state.name, group.row.state.floor, what)
+        return bytes(data[offset - start :])
 
     # ------------------------------------------------------------ writing
 
@@ -276,85 +321,164 @@ class SqliteStore(LogStore):
         with self._guarded("committing"):
             self._bound_wal()
             self._db.execute("BEGIN IMMEDIATE")
-            new_ids = self._add_groups(batch.new_groups)
-            self._append(batch.entries, self._ids | new_ids if new_ids else self._ids)
-            self._change_sessions(batch.sessions)
-            ended = [(session,) for session in batch.ended_sessions]
-            self._run(_END_OUTCOMES, ended)
-            self._run(_END_SESSIONS, ended)
+            rows = advance(batch, self._row, self._last_entry)
+            ids = {name: self._id(name) for name in rows}
+            candidates = self._write_chunks(batch, ids)
+            adopted = {trim.group for trim in batch.trims if trim.snapshot is not None}
+            groups = {
+                name: self._write_group(name, ids[name], row, candidates, adopted=name in adopted)
+                for name, row in rows.items()
+            }
+            entries = [
+                (ids[name], position, encoded, chain, entry_seal(position, chain))
+                for name, position, _, encoded, chain, _ in batch.entries
+            ]
+            run(self._db, ADD_ENTRIES, entries)
+            self._write_sessions(batch)
+            if self._has_garbage:
+                self._erase(max(_ERASED_AT_LEAST, 2 * len(batch.entries)), candidates)
             self._db.execute("COMMIT")
-            self._ids |= new_ids
+            self._candidates = candidates
+            if batch.dropped_candidates or batch.chunks or batch.trims or batch.deleted_groups:
+                self._has_garbage = True
+            for name, group in groups.items():
+                if group is None:
+                    self._groups.pop(name, None)
+                else:
+                    self._keep(name, group)
 
-    def _add_groups(self, new_groups: tuple[tuple[str, bytes], ...]) -> dict[str, int]:
-        ids: dict[str, int] = {}
-        for name, incarnation, *_ in new_groups:
-            if name in self._ids or name in ids:
-                raise AppendRefused(f"group {name!r} is in the store already")
-            done = self._db.execute(
-                "INSERT INTO groups (name, incarnation, head, chain, seal) VALUES (?, ?, 0, ?, ?)",
-                (name, incarnation, incarnation, _seal(name, incarnation)),
-            )
-            assert done.lastrowid is not None
-            ids[name] = done.lastrowid
-        return ids
+    def _row(self, name: str) -> GroupRow | None:
+        found = self._group(name)
+        candidate = self._candidates.get(name)
+        if found is None or candidate is None:
+            return found and found.row
+        return found.row._replace(candidate=candidate[1])
 
-    def _append(self, entries: tuple[NewEntry, ...], ids: dict[str, int]) -> None:
-        """Append, each group's first entry to its stored head and the others to one another."""
-        first: dict[str, int] = {}
-        last: dict[str, NewEntry] = {}
-        for entry in entries:
-            before = last.get(entry.group)
-            follows = (
-                before.position if before else first.setdefault(entry.group, entry.predecessor)
-            )
-            if entry.predecessor != follows or entry.position <= follows:
-                raise AppendRefused(_refusal(entry, f"the one before it is {follows}"))
-            last[entry.group] = entry
-        for name, entry in last.items():
-            moved = self._db.execute(
-                "UPDATE groups SET head = ?, chain = ? WHERE id = ? AND head = ?",
-                (entry.position, entry.chain, ids.get(name), first[name]),
-            )
-            if moved.rowcount != 1:
-                raise AppendRefused(_refusal(entry, f"the stored head is not {first[name]}"))
-        rows = [
-            (ids[name], position, encoded, chain, _entry_seal(position, chain))
-            for name, position, _, encoded, chain, _ in entries
-        ]
-        self._run(_ADD_ENTRIES, rows)
+    def _last_entry(self, name: str, upto: int) -> tuple[int, bytes] | None:
+        found = self._group(name)
+        return found and self._before(found, upto)
 
-    def _change_sessions(self, changes: tuple[SessionChange, ...]) -> None:
-        self._run(_SET_SESSIONS, [(*change[:4], _seal(*change[:4])) for change in changes])
+    def _id(self, name: str) -> int:
+        found = self._group(name)
+        if found is not None:
+            return found.id
+        self._next_group += 1
+        return self._next_group - 1
+
+    def _write_chunks(self, batch: Commit, ids: dict[str, int]) -> dict[str, _Candidate]:
+        """Write the chunks of *batch*; returns the candidates that there are then."""
+        candidates = dict(self._candidates)
+        for name in batch.dropped_candidates:
+            candidates.pop(name, None)
+        rows: list[Row] = []
+        for name, offset, data in batch.chunks:
+            if not offset:
+                candidates[name] = (self._next_snapshot, 0)
+                garbage.add(self._db, ids[name], self._next_snapshot)
+                self._next_snapshot += 1
+            snapshot_id, _ = candidates[name]
+            candidates[name] = (snapshot_id, offset + len(data))
+            rows.append((snapshot_id, offset, data, chunk_seal(snapshot_id, offset, data)))
+        run(self._db, ADD_CHUNKS, rows)
+        return candidates
+
+    def _write_group(
+        self, name: str, id_: int, row: GroupRow | None, candidates: dict[str, _Candidate],
+        *, adopted: bool,
+    ) -> StoredGroup | None:  # fmt: skip
+        """Write *row*, and note what it makes superfluous.  *adopted*: its snapshot was its candidate."""
+        db, old = self._db, self._group(name)
+        snapshot_id = old.snapshot_id if old else 0
+        if row is None:
+            candidates.pop(name, None)
+            garbage.add(db, id_, 0)
+            if snapshot_id:
+                garbage.add(db, id_, snapshot_id)
+            db.execute("DELETE FROM groups WHERE id = ?", (id_,))
+            return None
+        if adopted:
+            if snapshot_id:
+                garbage.add(db, id_, snapshot_id)
+            snapshot_id, _ = candidates.pop(name)
+            garbage.take_back(db, id_, snapshot_id)
+        new = StoredGroup(id_, snapshot_id, row)
+        if old is None:
+            db.execute(ADD_GROUP, pack(new))
+            return new
+        if row.state.floor > old.row.state.floor:
+            garbage.add(db, id_, 0)
+        head = old.row.state.head
+        if db.execute(SET_GROUP, set_group(new, head)).rowcount != 1:
+            raise AppendRefused(
+                f"the stored head of group {name!r} is not {head}: "
+                "does somebody else write to this store?"
+            )
+        return new
+
+    def _write_sessions(self, batch: Commit) -> None:
+        changes, db = batch.sessions, self._db
+        run(db, SET_SESSIONS, [(*change[:4], seal(*change[:4])) for change in changes])
         outcomes = [
-            (change.session, seq, position, group, int(pinned))
+            (change.session, seq, position, group, int(pinned), seen)
             for change in changes
-            for seq, position, group, pinned, _ in change.outcomes
+            for seq, position, group, pinned, seen in change.outcomes
         ]
-        self._run(_SET_OUTCOMES, [(*row, _seal(*row)) for row in outcomes])
-        self._run(_SETTLE, [(change.session, change.settled) for change in changes])
-        self._run(_DROP, [(change.session, seq) for change in changes for seq in change.dropped])
-
-    def _run(self, sql: str, rows: Sequence[tuple[object, ...]]) -> None:
-        """Run *sql* with *rows* in the place of ``ROWS``, many of them to a statement.
-
-        Each statement gives the GIL away and has to get it back from a busy event loop.
-        """
-        at = 0
-        for size in _ROWS_PER_STATEMENT:
-            while len(rows) - at >= size:
-                part = rows[at : at + size]
-                self._db.execute(
-                    _with_rows(sql, len(part[0]), size), list(chain.from_iterable(part))
-                )
-                at += size
+        run(db, SET_OUTCOMES, [(*row, seal(*row)) for row in outcomes])
+        run(db, SETTLE, [(change.session, change.settled) for change in changes])
+        run(db, DROP, [(change.session, seq) for change in changes for seq in change.dropped])
+        ended = [(session,) for session in batch.ended_sessions]
+        run(db, END_OUTCOMES, ended)
+        run(db, END_SESSIONS, ended)
 
     def _bound_wal(self) -> None:
         """Move the write-ahead log into the database when it has grown; it starts anew then."""
         if os.stat(f"{self._path}-wal").st_size <= WAL_BYTES_MAX:
             return
+        self._checkpoint()
+
+    def _checkpoint(self) -> None:
         busy, _, _ = self._db.execute(_CHECKPOINT).fetchone()
         if busy:
             raise StoreBroken(f"{self._path} cannot be checkpointed: another program has it open")
+
+    # ------------------------------------------------------------ erasing
+
+    def collect(self, rows_max: int) -> bool:
+        try:
+            with self._guarded("erasing"):
+                self._bound_wal()
+                self._db.execute("BEGIN IMMEDIATE")
+                more = self._has_garbage
+                if more:
+                    self._erase(rows_max, self._candidates)
+                else:
+                    more = self._tidy(lambda: garbage.give_back(self._db))
+                    self._has_shrunk |= more
+                self._db.execute("COMMIT")
+                if self._has_shrunk and not more:
+                    self._checkpoint()
+                    self._has_shrunk = False
+                return more
+        except StoreFull:
+            return False
+
+    def _erase(self, rows_max: int, candidates: dict[str, _Candidate]) -> None:
+        """Erase a part of the garbage, in the transaction that is under way."""
+        living = {snapshot_id for snapshot_id, _ in candidates.values()}
+        self._has_garbage = self._tidy(lambda: garbage.erase(self._db, rows_max, living))
+
+    def _tidy(self, step: Callable[[], bool]) -> bool:
+        """Do *step*, or nothing if it meets damage: that is no reason to refuse what is whole."""
+        self._db.execute("SAVEPOINT tidying")
+        try:
+            more = step()
+        except sqlite3.DatabaseError as error:
+            if code(error) != sqlite3.SQLITE_CORRUPT:
+                raise
+            self._db.execute("ROLLBACK TO tidying")
+            more = False
+        self._db.execute("RELEASE tidying")
+        return more
 
     # ------------------------------------------------------------ ending
 
@@ -375,11 +499,11 @@ class SqliteStore(LogStore):
         self._check_usable()
         try:
             yield
-        except AppendRefused:
+        except (AppendRefused, GroupDamaged):
             self._roll_back()
             raise
         except sqlite3.Error as error:
-            if _code(error) != sqlite3.SQLITE_FULL:
+            if code(error) != sqlite3.SQLITE_FULL:
                 raise self._break(doing, error) from error
             self._roll_back()
             raise StoreFull(
@@ -389,6 +513,7 @@ class SqliteStore(LogStore):
             raise self._break(doing, error) from error
 
     def _roll_back(self) -> None:
+        self._has_garbage = True  # again, perhaps
         # SQLite rolls back by itself after some errors, and says so only in this flag.
         if self._db.in_transaction:
             try:
@@ -405,161 +530,3 @@ class SqliteStore(LogStore):
     def _check_usable(self) -> None:
         if self._broken is not None:
             raise StoreBroken(f"{self._path} is not to be used any more: {self._broken}")
-
-
-def _refusal(entry: NewEntry, why: str) -> str:
-    return (
-        f"entry {entry.position} of group {entry.group!r} was to follow {entry.predecessor}, "
-        f"but {why}: does somebody else write to this store?"
-    )
-
-
-def _seal(*fields: object) -> int:
-    """What shows that a row is as it was written."""
-    return crc32(repr(fields).encode())
-
-
-def _entry_seal(position: object, chain: object) -> int:
-    """Binds an entry's place to it: the chain, of what the entry says, does not know it.
-
-    -1, which is no seal, for what cannot have been written (SQLite gives NULL for a type that was flipped).
-    """
-    if type(position) is not int or type(chain) is not bytes:
-        return -1
-    return crc32(chain, position & 0xFFFFFFFF)
-
-
-def _code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code; -1 when the error is Python's own."""
-    return getattr(error, "sqlite_errorcode", -1) & 0xFF
-
-
-# ---------------------------------------------------------------- opening
-
-
-def _take_lock(path: str) -> tuple[int, bool]:
-    """Lock ``<path>.lock`` for as long as the returned descriptor is open; and whether there was a store
-    at *path* before.
-
-    The file stays: removing it would let two servers lock two different files of one name.
-    """
-    try:
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise StoreUnusable(
-            f"the lock file {path}.lock cannot be opened: {error.strerror}; "
-            "its folder has to exist and be writable"
-        ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        owner = os.read(lock, 32).decode("ascii", "replace").partition("\n")[0] or "unknown"
-        os.close(lock)
-        raise StoreUnusable(
-            f"{path} is in use by another server (process {owner}); one server uses a file at a time"
-        ) from error
-    try:
-        was_made = os.pread(lock, 64, 0).endswith(_MADE)
-        os.ftruncate(lock, 0)
-        os.write(lock, f"{os.getpid()}\n".encode("ascii") + (_MADE if was_made else b""))
-    except OSError as error:
-        os.close(lock)
-        raise StoreUnusable(
-            f"the lock file {path}.lock cannot be written: {error.strerror}"
-        ) from error
-    return lock, was_made
-
-
-def _check_size(path: str, was_made: bool) -> None:
-    """See that SQLite will not take the rest of a store for a new, empty file."""
-    with suppress(FileNotFoundError):
-        size = os.stat(path).st_size
-        if size < _HEADER_BYTES and (size or was_made):
-            raise StoreUnusable(
-                f"{path} was cut off to {size} bytes; restore it from a backup, or remove it to "
-                "start anew, with nothing in it"
-            )
-
-
-@contextmanager
-def _as_unusable(path: str) -> Iterator[None]:
-    try:
-        yield
-    except UnicodeDecodeError as error:  # in its schema
-        raise StoreUnusable(f"{path} is damaged; restore it from a backup") from error
-    except sqlite3.Error as error:
-        advice = {
-            sqlite3.SQLITE_CORRUPT: "restore it from a backup, and check its disk",
-            sqlite3.SQLITE_NOTADB: "it is not an SQLite file; give another path",
-            sqlite3.SQLITE_BUSY: "another program has it open; close that one",
-            sqlite3.SQLITE_READONLY: "this server has to be allowed to write it",
-            sqlite3.SQLITE_FULL: "make room on its disk",
-        }.get(_code(error), "its path has to be that of a writable file in a writable folder")
-        raise StoreUnusable(f"{path} cannot be opened: {error}; {advice}") from error
-    except OSError as error:
-        raise StoreUnusable(
-            f"{path} cannot be opened: its folder or its lock file cannot be written: {error.strerror}"
-        ) from error
-
-
-def _open(path: str) -> tuple[sqlite3.Connection, dict[str, int]]:
-    """The one connection, with the schema in place and everything about it durable; and the ids
-    of the groups by name."""
-    _check_log(f"{path}-wal")
-    # check_same_thread: the store may be opened in one thread and then used in another (law 6).
-    db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-    try:
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        db.execute("PRAGMA synchronous = FULL")
-        _check_or_create(db, path)
-        (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
-            raise StoreUnusable(f"{path} cannot have a write-ahead log here (mode {mode!r})")
-        db.execute("PRAGMA wal_autocheckpoint = 0")
-        # Take the lock for writing and find out now whether writing is possible at all.
-        db.execute("BEGIN IMMEDIATE")
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        db.execute("COMMIT")
-        folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)  # the names of the file and its log
-        finally:
-            os.close(folder)
-        return db, dict(db.execute("SELECT name, id FROM groups"))
-    except BaseException:
-        db.close()
-        raise
-
-
-def _check_log(path: str) -> None:
-    """See that SQLite will not take damage for the end of its log."""
-    with suppress(FileNotFoundError), open(path, "rb") as file:
-        found = wal.damage(file.read())
-        if found is not None:
-            raise StoreUnusable(
-                f"{path} is damaged ({found}); restore the store from a backup, or remove this one "
-                "file to go on without the commits in it"
-            )
-
-
-def _check_or_create(db: sqlite3.Connection, path: str) -> None:
-    """See that the file is ours and of this schema; make the schema in an empty one."""
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if not application and not version and not tables:
-        db.execute("BEGIN IMMEDIATE")
-        for statement in filter(str.strip, _SCHEMA.split(";")):
-            db.execute(statement)
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        db.execute("COMMIT")
-    elif application != APPLICATION_ID:
-        raise StoreUnusable(
-            f"{path} is an SQLite file, but not a score-server's; give another path"
-        )
-    elif version != SCHEMA_VERSION:
-        raise StoreUnusable(
-            f"{path} was made by a newer score-server (schema {version}; this one knows "
-            f"{SCHEMA_VERSION}); use that one, or another path"
-        )

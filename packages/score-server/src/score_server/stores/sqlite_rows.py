@@ -1,0 +1,209 @@
+"""The tables of the SQLite store, and how a row becomes a record and shows that it is as it was written."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from .advance import GroupRow
+from .base import GroupState, SnapshotState
+
+Row = tuple[Any, ...]
+
+# Ids of groups and snapshots are not used again while anything in the file bears them.
+SCHEMA = """
+CREATE TABLE groups (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    incarnation BLOB NOT NULL,
+    keep INTEGER NOT NULL,
+    seal INTEGER NOT NULL,
+    head INTEGER NOT NULL,
+    chain BLOB NOT NULL,
+    time_ms INTEGER NOT NULL,
+    log_bytes INTEGER NOT NULL,
+    floor INTEGER NOT NULL,
+    floor_chain BLOB NOT NULL,
+    snapshot_id INTEGER NOT NULL,
+    snapshot_position INTEGER NOT NULL,
+    snapshot_chain BLOB NOT NULL,
+    snapshot_size INTEGER NOT NULL,
+    snapshot_digest BLOB NOT NULL,
+    snapshot_log_bytes INTEGER NOT NULL,
+    state_seal INTEGER NOT NULL
+) STRICT;
+CREATE TABLE entries (
+    group_id INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    encoded BLOB NOT NULL,
+    chain BLOB NOT NULL,
+    seal INTEGER NOT NULL,
+    PRIMARY KEY (group_id, position)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE chunks (
+    id INTEGER PRIMARY KEY,
+    snapshot_id INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    seal INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX chunks_in_order ON chunks (snapshot_id, offset);
+CREATE TABLE sessions (
+    session BLOB PRIMARY KEY,
+    label TEXT NOT NULL,
+    last_used_ms INTEGER NOT NULL,
+    settled INTEGER NOT NULL,
+    seal INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE outcomes (
+    session BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    group_name TEXT NOT NULL,
+    pinned INTEGER NOT NULL,
+    seen INTEGER NOT NULL,
+    seal INTEGER NOT NULL,
+    PRIMARY KEY (session, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE garbage (
+    group_id INTEGER NOT NULL,
+    snapshot_id INTEGER NOT NULL,
+    seal INTEGER NOT NULL,
+    PRIMARY KEY (group_id, snapshot_id)
+) STRICT, WITHOUT ROWID;
+"""
+
+SESSIONS = "session, label, last_used_ms, settled"
+OUTCOMES = "session, seq, position, group_name, pinned, seen"
+# Small tables whose rows are all looked at when a store is loaded: columns, and what a row is called.
+SEALED_ROWS = (
+    ("sessions", SESSIONS, "a session"),
+    ("outcomes", OUTCOMES, "an outcome"),
+    ("garbage", "group_id, snapshot_id", "a note of garbage"),
+)
+GROUPS = """
+SELECT id, name, incarnation, keep, seal, head, chain, time_ms, log_bytes, floor, floor_chain, snapshot_id,
+    snapshot_position, snapshot_chain, snapshot_size, snapshot_digest, snapshot_log_bytes, state_seal
+FROM groups
+"""
+ADD_GROUP = f"INSERT INTO groups VALUES ({', '.join('?' * 18)})"
+SET_GROUP = (
+    "UPDATE groups SET (head, chain, time_ms, log_bytes, floor, floor_chain, snapshot_id, "
+    "snapshot_position, snapshot_chain, snapshot_size, snapshot_digest, snapshot_log_bytes, state_seal) "
+    f"= ({', '.join('?' * 13)}) WHERE id = ? AND head = ?"
+)
+ADD_CHUNKS = "INSERT INTO chunks (snapshot_id, offset, data, seal) VALUES ROWS"
+ADD_ENTRIES = "INSERT INTO entries (group_id, position, encoded, chain, seal) VALUES ROWS"
+SET_SESSIONS = (
+    f"INSERT INTO sessions ({SESSIONS}, seal) VALUES ROWS "
+    "ON CONFLICT (session) DO UPDATE SET label = excluded.label, "
+    "last_used_ms = excluded.last_used_ms, settled = excluded.settled, seal = excluded.seal"
+)
+SET_OUTCOMES = f"REPLACE INTO outcomes ({OUTCOMES}, seal) VALUES ROWS"
+# CROSS JOIN keeps SQLite from looking through all outcomes for each row.
+SETTLE = (
+    "DELETE FROM outcomes WHERE (session, seq) IN (SELECT o.session, o.seq "
+    "FROM (VALUES ROWS) AS r CROSS JOIN outcomes AS o "
+    "WHERE o.session = r.column1 AND o.seq <= r.column2 AND NOT o.pinned)"
+)
+DROP = "DELETE FROM outcomes WHERE (session, seq) IN (VALUES ROWS)"
+END_OUTCOMES = "DELETE FROM outcomes WHERE session IN (VALUES ROWS)"
+END_SESSIONS = "DELETE FROM sessions WHERE session IN (VALUES ROWS)"
+
+_ROWS_PER_STATEMENT = (64, 8, 1)  # few shapes, so that all stay in the cache of statements
+_NO_SNAPSHOT = SnapshotState(0, b"", 0, b"", 0)
+_STATE = 5  # where in a row of ``GROUPS`` its state begins
+
+
+def run(db: sqlite3.Connection, sql: str, rows: Sequence[Row]) -> None:
+    """Run *sql* with *rows* in the place of ``ROWS``, many of them to a statement.
+
+    Each statement gives the GIL away and has to get it back from a busy event loop.
+    """
+    at = 0
+    for size in _ROWS_PER_STATEMENT:
+        while len(rows) - at >= size:
+            part = rows[at : at + size]
+            db.execute(_with_rows(sql, len(part[0]), size), list(chain.from_iterable(part)))
+            at += size
+
+
+@cache
+def _with_rows(sql: str, columns: int, rows: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return sql.replace("ROWS", ", ".join([row] * rows))
+
+
+# ---------------------------------------------------------------- seals
+
+
+def seal(*fields: object) -> int:
+    """What shows that a row is as it was written."""
+    return crc32(repr(fields).encode())
+
+
+def entry_seal(position: object, chain: object) -> int:
+    """Binds an entry's place to it: the chain, of what the entry says, does not know it.
+
+    -1, which is no seal, for what cannot have been written (SQLite gives NULL for a type that was flipped).
+    """
+    if type(position) is not int or type(chain) is not bytes:
+        return -1
+    return crc32(chain, position & 0xFFFFFFFF)
+
+
+def chunk_seal(snapshot_id: int, offset: object, data: object) -> int:
+    """Binds a chunk to its place; -1, which is no seal, for what cannot have been written."""
+    if type(offset) is not int or type(data) is not bytes:
+        return -1
+    return crc32(data, seal(snapshot_id, offset))
+
+
+# ---------------------------------------------------------------- groups
+
+
+class StoredGroup(NamedTuple):
+    """A group's row, with the ids by which other tables know it and its snapshot (0: none)."""
+
+    id: int
+    snapshot_id: int
+    row: GroupRow
+
+
+def pack(group: StoredGroup) -> Row:
+    """The columns of *group*, in the order of ``GROUPS``."""
+    id_, snapshot_id, (state, floor_chain, _) = group
+    identity = (id_, state.name, state.incarnation, int(state.keep))
+    rest = (
+        state.head, state.chain, state.time_ms, state.log_bytes, state.floor, floor_chain,
+        snapshot_id, *(state.snapshot or _NO_SNAPSHOT),
+    )  # fmt: skip
+    return (*identity, seal(*identity), *rest, seal(id_, *rest))
+
+
+def set_group(group: StoredGroup, head: int) -> Row:
+    """The parameters of ``SET_GROUP``, if the stored head is *head*."""
+    return (*pack(group)[_STATE:], group.id, head)
+
+
+def is_named_rightly(columns: Row) -> bool:
+    """Whether what says which group this is is as it was written."""
+    id_, name, incarnation, keep, stored, *_ = columns
+    return bool(stored == seal(id_, name, incarnation, keep))
+
+
+def unpack(columns: Row) -> StoredGroup | None:
+    """The group of a row of ``GROUPS``; None if its state is not as it was written."""
+    id_, name, incarnation, keep, _, *rest, state_seal = columns
+    if state_seal != seal(id_, *rest):
+        return None
+    head, chain, time_ms, log_bytes, floor, floor_chain, snapshot_id, *snapshot = rest
+    state = GroupState(
+        name, incarnation, head, chain, time_ms, floor, bool(keep), log_bytes,
+        SnapshotState(*snapshot) if snapshot_id else None,
+    )  # fmt: skip
+    return StoredGroup(id_, snapshot_id, GroupRow(state, floor_chain))
