@@ -16,7 +16,7 @@ from typing import Any
 
 import score
 
-from .. import crowd, machine, servers
+from .. import crowd, lean, machine, servers
 from ..peers import redis_client
 from ..results import Figure, Result, judge
 from ..rounds import Missing
@@ -25,6 +25,7 @@ from . import Scale
 TITLE = "one writer, 50 and 1,000 watchers"
 PROCESSES = 10
 KEYS = 100
+WRITERS = BLOCKING, PIPELINED = "blocking", "pipelined"
 SILENCE_S = 0.02  # a watch connects when it is first waited for: so long
 
 
@@ -98,47 +99,71 @@ class RedisSubscribers:
 
 
 class Writer:
-    """Beside the watchers, in a process of its own: makes the changes, one after the other."""
+    """Beside the watchers, in a process of its own: makes the changes, one by one or pipelined."""
 
-    def __init__(self, index: int, write: str, port: int, channel: str, changes: int) -> None:
+    def __init__(self, kind: str, port: int, channel: str, changes: int, pipelined: bool) -> None:
         self._port, self._channel, self._changes = port, channel, changes
-        self._redis = write == "redis"
+        self._pipelined = pipelined
         self._stack = ExitStack()
-        self._write: Callable[[int], object]
+        self._write = {"score": self._score, "redis": self._redis}[kind]()
 
     def prepare(self) -> None:
-        if self._redis:
-            client = redis_client(servers.Running(0, self._port))
-            self._stack.callback(client.close)
-            self._write = lambda i: client.publish(
-                self._channel, json.dumps([f"key {i % KEYS}", i])
-            )
-        else:
-            ours = self._stack.enter_context(
-                score.connect(f"score://127.0.0.1:{self._port}", timeout=120)
-            )
-            shared = score.SMap[str, int](ours, self._channel)
-            self._write = lambda i: shared.__setitem__(f"key {i % KEYS}", i)
+        """Connected already: who watches comes after."""
 
     def work(self) -> float:
         begun = time.monotonic()
-        for i in range(self._changes):
-            self._write(i)
+        self._write()
         return begun
 
     def end(self) -> None:
         self._stack.close()
+
+    def _score(self) -> Callable[[], object]:
+        changes = [(f"key {i % KEYS}", i) for i in range(self._changes)]
+        if self._pipelined:
+            author = lean.Lean(self._port).open_session().join(self._channel)
+            self._stack.callback(author.close)
+            payloads = [lean.put(key, value) for key, value in changes]
+            return lambda: lean.pipeline(author, payloads)
+        client = self._stack.enter_context(
+            score.connect(f"score://127.0.0.1:{self._port}", timeout=120)
+        )
+        shared = score.SMap[str, int](client, self._channel)
+        return lambda: [shared.__setitem__(key, value) for key, value in changes]
+
+    def _redis(self) -> Callable[[], object]:
+        client = redis_client(servers.Running(0, self._port))
+        self._stack.callback(client.close)
+        messages = [json.dumps([f"key {i % KEYS}", i]) for i in range(self._changes)]
+        if not self._pipelined:
+            return lambda: [client.publish(self._channel, message) for message in messages]
+
+        def pipelined() -> None:
+            for start in range(0, len(messages), 128):
+                pipe = client.pipeline(transaction=False)
+                for message in messages[start : start + 128]:
+                    pipe.publish(self._channel, message)
+                pipe.execute()
+
+        return pipelined
 
 
 class Member:
     """Process 0 writes, the others watch."""
 
     def __init__(
-        self, index: int, kind: str, port: int, channel: str, counts: list[int], changes: int
+        self,
+        index: int,
+        kind: str,
+        port: int,
+        channel: str,
+        counts: list[int],
+        changes: int,
+        pipelined: bool,
     ) -> None:
         self._job: Any
         if index == 0:
-            self._job = Writer(index, kind, port, channel, changes)
+            self._job = Writer(kind, port, channel, changes, pipelined)
         else:
             made = RedisSubscribers if kind == "redis" else ScoreWatchers
             self._job = made(index - 1, port, channel, counts, changes)
@@ -162,29 +187,27 @@ def run(scale: Scale) -> Result:
             except Missing as missing:
                 result.figures.append(Figure(6, "", name, "", note=str(missing)))
         for size in sizes:
-            # The large case is long enough by itself to need no further rounds.
-            for name, rates in _measure(
-                many, running, size, changes, rounds if size <= 50 else 1
-            ).items():
-                rate = sorted(rates)[len(rates) // 2]
-                result.figures.append(
+            for how in WRITERS:
+                # The large case is long enough by itself to need no further rounds.
+                found = _measure(many, running, size, changes, how, rounds if size <= 50 else 1)
+                work = f"{size:,} watchers, {changes:,} changes, writer {how}"
+                result.figures += [
                     Figure(
                         6,
-                        f"{size} watchers, {changes:,} changes",
+                        work,
                         name,
                         "both",
-                        rate=rate,
+                        rate=sorted(rates)[len(rates) // 2],
                         note="deliveries",
                     )
+                    for name, rates in found.items()
+                ]
+                ours, theirs = (
+                    next((f.rate for f in result.figures if (f.who, f.work) == (name, work)), None)
+                    for name in ("score, memory", "redis-py pub/sub")
                 )
-    for size in sizes:
-        work = f"{size} watchers, {changes:,} changes"
-        ours, theirs = (
-            next((f.rate for f in result.figures if (f.who, f.work) == (name, work)), None)
-            for name in ("score, memory", "redis-py pub/sub")
-        )
-        goal = f"deliveries/s to {size} watchers >= 5x redis-py pub/sub"
-        result.verdicts.append(judge(6, goal, ours, theirs, 5.0, most=False))
+                goal = f"{work}: deliveries/s >= 5x redis-py pub/sub"
+                result.verdicts.append(judge(6, goal, ours, theirs, 5.0, most=False))
     return result
 
 
@@ -193,12 +216,15 @@ def _measure(
     running: dict[str, tuple[str, servers.Running]],
     size: int,
     changes: int,
+    how: str,
     rounds: int,
 ) -> dict[str, list[float]]:
     counts = list(crowd.spread(size, PROCESSES))
     found: dict[str, list[float]] = {name: [] for name in running}
     for turn in range(rounds):
         for name, (kind, server) in running.items():
-            begun, *ended = many.run(Member, kind, server.port, f"{size} {turn}", counts, changes)
+            begun, *ended = many.run(
+                Member, kind, server.port, f"{size} {how} {turn}", counts, changes, how == PIPELINED
+            )
             found[name].append(size * changes / (max(ended) - begun))
     return found
