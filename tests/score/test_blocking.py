@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
+import signal
 import socket
+import threading
 
 import pytest
 
@@ -14,6 +16,7 @@ from score.blocking import (
     Deadline,
     Link,
     OperatingSystem,
+    SocketStream,
     backoff_delays,
 )
 from score.conversation import ConnectionLost
@@ -93,8 +96,7 @@ def test_a_send_that_the_peer_does_not_take_is_a_deadline() -> None:
         with Link(AROUND, Address(url), "me", Deadline.after(10)) as link:
             ours, theirs = socket.socketpair()
             link.close()
-            link._stream._socket = ours  # type: ignore[attr-defined]
-            ours.setblocking(False)
+            link._stream = SocketStream(ours)
             try:
                 while ours.send(bytes(65536)):
                     pass
@@ -104,6 +106,63 @@ def test_a_send_that_the_peer_does_not_take_is_a_deadline() -> None:
             with pytest.raises(DeadlineExceeded, match="sending"):
                 link.flush(Deadline.after(0.05))
             theirs.close()
+
+
+def test_what_the_kernel_takes_in_parts_arrives_whole_and_in_order() -> None:
+    ours, theirs = socket.socketpair()
+    data = bytes(range(256)) * 16_384
+    got = bytearray()
+
+    def read() -> None:
+        while len(got) < len(data):
+            got.extend(theirs.recv(1 << 20))
+
+    reader = threading.Thread(target=read)
+    stream = SocketStream(ours)
+    reader.start()
+    stream.send_all(data, 30)
+    reader.join(30)
+    assert got == data
+    theirs.sendall(b"answer")
+    assert stream.receive(10**9) == b"answer"  # longer than poll can wait
+    assert ours.gettimeout() == 0
+    theirs.close()
+    assert stream.receive(None) == b""
+    stream.close()
+
+
+def test_a_poll_that_promised_too_much_is_no_end_and_no_loss() -> None:
+    ours, theirs = socket.socketpair()
+    stream = SocketStream(ours)
+
+    class Ready:
+        def poll(self, _: float | None) -> bool:
+            return True
+
+    from score.testing import server
+
+    with server() as url, Link(AROUND, Address(url), "me", Deadline.after(10)) as link:
+        link.close()
+        stream._readable = Ready()  # type: ignore[assignment]
+        link._stream = stream
+        link.receive(Deadline.after(10))
+        assert link.conversation.poll(("ping", 1)) is None
+    theirs.close()
+
+
+def test_a_signal_does_not_put_a_deadline_off() -> None:
+    ours, theirs = socket.socketpair()
+    stream = SocketStream(ours)
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    try:
+        with pytest.raises(TimeoutError):
+            stream.receive(0.2)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    stream.close()
+    theirs.close()
 
 
 def test_what_is_no_url_or_timeout_at_all_is_named() -> None:

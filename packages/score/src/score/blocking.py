@@ -8,9 +8,10 @@ from __future__ import annotations
 import errno
 import os
 import random
+import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -22,7 +23,11 @@ from .errors import DeadlineExceeded, InvalidUrlError
 
 DEFAULT_URL = "score://127.0.0.1:7737"
 DEFAULT_PORT = 7737
-RECEIVE_BYTES = 256 * 1024
+# A buffer of this size comes from the heap; from 128 KiB on glibc maps and unmaps memory for each.
+RECEIVE_BYTES = 64 * 1024
+
+# poll takes its milliseconds as a C int; what is further off, three weeks from now, is never.
+POLL_S_MAX = 2_000_000
 
 # Reconnecting: full jitter below a doubling bound (AWS Architecture Blog, "Exponential Backoff And Jitter"),
 # so that clients of one server do not come back in step.
@@ -43,7 +48,7 @@ class Stream(Protocol):
     def send_all(self, data: bytes, timeout: float | None) -> None: ...
 
     def receive(self, timeout: float | None) -> bytes:
-        """Some bytes; none at the peer's orderly end."""
+        """Some bytes; none at the peer's orderly end.  ``BlockingIOError``: nothing yet after all."""
         ...
 
     def close(self) -> None: ...
@@ -130,15 +135,20 @@ class Link:
     """One connection.  After any exception from it: ``close``, and make a new one."""
 
     def __init__(
-        self, around: Surroundings, address: Address, label: str, deadline: Deadline
+        self,
+        around: Surroundings,
+        address: Address,
+        label: str,
+        deadline: Deadline,
+        features: Sequence[str] = (),
     ) -> None:
-        """Connect and greet.
+        """Connect and greet; *features* are names of extensions (``docs/protocol.md``).
 
         Raises:
             ConnectionLost: nobody answers there (now).
             DeadlineExceeded, ServerError: as named.
         """
-        self.conversation = Conversation(label)
+        self.conversation = Conversation(label, features)
         try:
             self._stream = around.connect(address.host, address.port, deadline.remaining())
         except TimeoutError as error:
@@ -174,9 +184,11 @@ class Link:
             raise ConnectionLost(f"sending failed: {error.strerror or error}") from error
 
     def receive(self, deadline: Deadline) -> None:
-        """Wait for bytes and take them in."""
+        """Wait for bytes, or for nothing now and then, and take them in."""
         try:
             data = self._stream.receive(deadline.remaining())
+        except BlockingIOError:
+            return
         except OSError as error:
             # ETIMEDOUT is the kernel's word that the peer is dead, and a TimeoutError as well.
             if isinstance(error, TimeoutError) and error.errno != errno.ETIMEDOUT:
@@ -202,18 +214,39 @@ class Link:
 
 
 class SocketStream:
-    """A TCP connection."""
+    """A connection that never blocks but in ``poll``.
+
+    That makes three system calls of a question and its answer: send, poll, recv.  A socket with a
+    timeout makes six: Python has it polled before each send as well, and ``settimeout`` tells the kernel
+    each time.  Two would do with a blocking socket and ``SO_RCVTIMEO``; but then each signal begins that
+    time anew, and a program with a timer would wait past its deadline.
+    """
 
     def __init__(self, connected: socket.socket) -> None:
+        connected.setblocking(False)
         self._socket = connected
-        _tune(connected)
+        self._readable = select.poll()
+        self._readable.register(connected, select.POLLIN)
 
     def send_all(self, data: bytes, timeout: float | None) -> None:
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(data):
+            return
+        # The kernel's buffer is full: the peer is slow, and so may this be.
         self._socket.settimeout(timeout)
-        self._socket.sendall(data)
+        try:
+            self._socket.sendall(memoryview(data)[sent:])
+        finally:
+            self._socket.setblocking(False)
 
     def receive(self, timeout: float | None) -> bytes:
-        self._socket.settimeout(timeout)
+        if timeout is not None and timeout > POLL_S_MAX:
+            timeout = None
+        if not self._readable.poll(None if timeout is None else timeout * 1000):
+            raise TimeoutError
         return self._socket.recv(RECEIVE_BYTES)
 
     def close(self) -> None:
@@ -244,6 +277,7 @@ class OperatingSystem:
                 left = None if until is None else max(until - time.monotonic(), 0.001)
                 connected.settimeout(left)
                 connected.connect(address)
+                _tune(connected)
                 return SocketStream(connected)
             except OSError as error:
                 connected.close()
