@@ -18,6 +18,7 @@ import cbor2
 
 from score_server.stores.base import (
     Commit,
+    GroupState,
     LogStore,
     NewEntry,
     SessionChange,
@@ -142,8 +143,17 @@ class SimStore(LogStore):
         # Small slices, so that those who lag need several.
         return self._memory.read(group, after, min(bytes_max, 256))
 
-    def chain_at(self, group: str, position: int) -> bytes | None:
-        return self._memory.chain_at(group, position)
+    def look_up(self, group: str, position: int) -> tuple[GroupState | None, bytes | None]:
+        return self._memory.look_up(group, position)
+
+    def list_groups(self, after: str, count: int) -> list[GroupState]:
+        return self._memory.list_groups(after, count)
+
+    def read_snapshot(self, group: str, position: int, offset: int, bytes_max: int) -> bytes:
+        return self._memory.read_snapshot(group, position, offset, min(bytes_max, 256))
+
+    def collect(self, rows_max: int) -> bool:
+        return self._memory.collect(rows_max)
 
     def close(self) -> None:
         self._memory.close()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
 import random
 import threading
 from collections import deque
@@ -24,7 +25,7 @@ import trio
 
 from score_server.config import Address
 from score_server.shell import committer, hub, server
-from score_server.stores.base import Commit, StoreBroken, StoreError, StoreFull
+from score_server.stores.base import Commit, GroupState, StoreBroken, StoreError, StoreFull
 
 from .baton import Task
 from .disk import SimStore
@@ -283,9 +284,9 @@ class SimShellStore(SimStore):
         self._pause()
         return super().read(group, after, bytes_max)
 
-    def chain_at(self, group: str, position: int) -> bytes | None:
+    def look_up(self, group: str, position: int) -> tuple[GroupState | None, bytes | None]:
         self._pause()
-        return super().chain_at(group, position)
+        return super().look_up(group, position)
 
 
 # ---------------------------------------------------------------- threads
@@ -321,7 +322,9 @@ class SimQueue:
     def put(self, item: object) -> None:
         self._items.append(item)
 
-    def get(self) -> Any:
+    def get(self, timeout: float | None = None) -> Any:
+        if timeout is not None and not self._items:
+            raise queue.Empty  # time can always have passed
         thread = self._owner._thread
         assert thread is not None
         if threading.current_thread().name == thread.task.name:

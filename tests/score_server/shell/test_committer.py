@@ -13,15 +13,20 @@ from typing import Any
 import pytest
 
 from score_server.core.events import (
-    ChainRead,
     CommitFailed,
     Committed,
-    ReadChain,
+    LookedUp,
+    LookUp,
+    PageRead,
     ReadFailed,
+    ReadPage,
     ReadSlice,
+    ReadSnapshot,
     SliceRead,
+    SnapshotRead,
     StartCommit,
 )
+from score_server.shell import committer
 from score_server.shell.committer import InlineCommitter, ThreadCommitter, open_committer
 from score_server.stores.base import (
     AppendRefused,
@@ -29,13 +34,16 @@ from score_server.stores.base import (
     GroupDamaged,
     GroupState,
     LogStore,
+    NewChunk,
+    NewTrim,
     StoreBroken,
     StoreFull,
     StoreState,
     StoreUnusable,
 )
 
-STATE = StoreState((GroupState("g", b"i" * 16, 0, b"c" * 16),), ())
+GROUP = GroupState("g", b"i" * 16, 0, b"c" * 16, 0, 0, False, 0, None)
+STATE = StoreState((), ())
 
 
 class Script(LogStore):
@@ -48,6 +56,9 @@ class Script(LogStore):
         self.read_error: Exception | None = None
         self.load_error: Exception | None = None
         self.close_error: Exception | None = None
+        self.collect_error: Exception | None = None
+        self.garbage = 0  # slices of it
+        self.collected: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.reading: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.gate = threading.Semaphore(1000)
 
@@ -70,9 +81,25 @@ class Script(LogStore):
         self._note(("read", group, after, bytes_max), self.read_error)
         return [(after + 1, b"entry", b"chain")]
 
-    def chain_at(self, group: str, position: int) -> bytes | None:
-        self._note(("chain", group, position), self.read_error)
-        return b"chain"
+    def look_up(self, group: str, position: int) -> tuple[GroupState | None, bytes | None]:
+        self._note(("look up", group, position), self.read_error)
+        return GROUP, b"chain"
+
+    def list_groups(self, after: str, count: int) -> list[GroupState]:
+        self._note(("list", after, count), None)
+        return [GROUP]
+
+    def read_snapshot(self, group: str, position: int, offset: int, bytes_max: int) -> bytes:
+        self._note(("snapshot", group, position, offset, bytes_max), self.read_error)
+        return b"part"
+
+    def collect(self, rows_max: int) -> bool:
+        if self.collect_error is not None:
+            raise self.collect_error
+        self.garbage = max(0, self.garbage - 1)
+        more = self.garbage > 0
+        self.collected.put(None)
+        return more
 
     def close(self) -> None:
         self._note("close", self.close_error)
@@ -115,9 +142,11 @@ def test_the_store_is_loaded_when_the_constructor_returns(bench: Bench) -> None:
 def test_the_store_is_opened_used_and_closed_in_one_thread(bench: Bench) -> None:
     bench.committer.submit(StartCommit(Commit()))
     bench.committer.submit(ReadSlice("g", 0, 9))
-    bench.committer.submit(ReadChain("g", 4))
+    bench.committer.submit(LookUp("g", 4))
     bench.committer.close()
-    assert bench.script.calls == ["load", Commit(), ("read", "g", 0, 9), ("chain", "g", 4), "close"]
+    assert bench.script.calls == [
+        "load", Commit(), ("read", "g", 0, 9), ("look up", "g", 4), "close",
+    ]  # fmt: skip
     assert len(bench.script.threads) == 1
     assert threading.get_ident() not in bench.script.threads
 
@@ -127,8 +156,15 @@ def test_every_job_is_answered_in_order(bench: Bench) -> None:
     assert bench.answers.get() == Committed()
     bench.committer.submit(ReadSlice("g", 3, 9))
     assert bench.answers.get() == SliceRead("g", 3, [(4, b"entry", b"chain")])
-    bench.committer.submit(ReadChain("g", 3))
-    assert bench.answers.get() == ChainRead("g", 3, b"chain")
+    bench.committer.submit(LookUp("g", 3))
+    assert bench.answers.get() == LookedUp("g", 3, GROUP, b"chain")
+    bench.committer.submit(ReadSnapshot("g", 3, 5, 9))
+    assert bench.answers.get() == SnapshotRead("g", 3, 5, b"part")
+    bench.committer.submit(ReadPage(7, 8, "f", 2))
+    assert bench.answers.get() == PageRead(7, 8, [GROUP])
+    assert bench.script.calls[-3:] == [
+        ("look up", "g", 3), ("snapshot", "g", 3, 5, 9), ("list", "f", 2),
+    ]  # fmt: skip
 
 
 def test_a_commit_passes_all_reads_but_the_one_that_is_running(bench: Bench) -> None:
@@ -165,10 +201,10 @@ def test_a_damaged_group_is_an_answer_and_the_thread_goes_on(
 ) -> None:
     bench.script.read_error = GroupDamaged("g", 3, "hash")
     bench.committer.submit(ReadSlice("g", 3, 9))
-    bench.committer.submit(ReadChain("g", 3))
+    bench.committer.submit(LookUp("g", 3))
+    bench.committer.submit(ReadSnapshot("g", 3, 0, 9))
     text = "group 'g' is damaged after position 3: hash"
-    assert bench.answers.get() == ReadFailed("g", text)
-    assert bench.answers.get() == ReadFailed("g", text)
+    assert [bench.answers.get() for _ in range(3)] == [ReadFailed("g", text)] * 3
     assert text in caplog.text
 
 
@@ -229,6 +265,50 @@ def test_results_before_anybody_is_attached_are_dropped() -> None:
     committer = ThreadCommitter(Script)
     committer.submit(StartCommit(Commit()))
     committer.close()
+
+
+# ---------------------------------------------------------------- what nothing refers to
+
+
+def test_an_idle_store_is_tidied_until_nothing_is_left(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its start, and after commits that leave something behind."""
+    monkeypatch.setattr(committer, "IDLE_S", 0)
+    bench.script.collected.get()
+    for batch in (
+        Commit(dropped_candidates=("g",)),
+        Commit(chunks=(NewChunk("g", 0, b"x"),)),
+        Commit(trims=(NewTrim("g", None, 0),)),
+        Commit(deleted_groups=("g",)),
+    ):
+        bench.script.garbage = 3
+        bench.committer.submit(StartCommit(batch))
+        assert bench.answers.get() == Committed()
+        for _ in range(3):
+            bench.script.collected.get()
+    bench.committer.submit(StartCommit(Commit()))
+    assert bench.answers.get() == Committed()
+    bench.committer.close()
+    assert bench.script.collected.empty()
+
+
+def test_a_store_that_is_to_be_closed_is_not_tidied_first() -> None:
+    bench = Bench()
+    bench.script.garbage = 1 << 60
+    bench.committer.close()
+
+
+def test_a_failure_to_tidy_is_reported_as_that_of_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(committer, "IDLE_S", 0)
+    bench = Bench()
+    bench.script.collected.get()
+    bench.script.collect_error = error = StoreBroken("EIO")
+    bench.committer.submit(StartCommit(Commit(deleted_groups=("g",))))
+    assert bench.answers.get() == Committed()
+    assert bench.answers.get() == ("failed", error)
+    bench.committer.close()
+    assert bench.script.calls[-1] == "close"
 
 
 # ---------------------------------------------------------------- a store that never waits

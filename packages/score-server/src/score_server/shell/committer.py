@@ -4,6 +4,8 @@ Rules
 -----
 - The store is opened, used and closed in one thread only (law 6 of ``stores/base.py``).
 - A commit never waits behind more than the one read that is running; reads are bounded slices.
+- What nothing refers to any more in the store is erased in bounded slices, once there has been nothing else to
+  do for ``IDLE_S``; whoever comes then waits for one slice.
 - Results go back to the loop by ``run_soon`` (trio's ``run_sync_soon``), in the order in which they
   came about.
 - Whatever ``commit`` raises besides ``StoreFull`` means that nobody knows what is on the disk
@@ -21,6 +23,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from queue import Empty
 from typing import Protocol
 
 from ..core.events import (
@@ -28,16 +31,25 @@ from ..core.events import (
     CommitFailed,
     Committed,
     Event,
+    LookedUp,
+    LookUp,
+    PageRead,
+    Read,
     ReadChain,
     ReadFailed,
     ReadSlice,
+    ReadSnapshot,
     SliceRead,
+    SnapshotRead,
     StartCommit,
 )
 from ..stores.base import Commit, GroupDamaged, LogStore, StoreError, StoreFull, StoreState
 from .log import logger
 
-Job = StartCommit | ReadSlice | ReadChain
+Job = StartCommit | Read
+
+IDLE_S = 0.02  # between two calls of a busy client there is less
+ROWS_PER_SLICE = 1024
 
 
 class Committer(Protocol):
@@ -73,6 +85,7 @@ class Clerk:
 
     def __init__(self, store: LogStore) -> None:
         self.store = store
+        self.may_collect = True  # perhaps something is left from an earlier life
         self._is_full = False  # so that a full disk is one line in the log, not one a commit
 
     def do(self, job: Job) -> Event:
@@ -84,14 +97,23 @@ class Clerk:
         if isinstance(job, StartCommit):
             return self._commit(job.batch)
         try:
-            if isinstance(job, ReadSlice):
-                entries = self.store.read(job.group, job.after, job.bytes_max)
-                return SliceRead(job.group, job.after, entries)
-            chain = self.store.chain_at(job.group, job.position)
-            return ChainRead(job.group, job.position, chain)
+            return self._read(job)
         except GroupDamaged as error:
             logger.error("%s; it is refused to clients, other groups go on", error)
-            return ReadFailed(job.group, str(error))
+            return ReadFailed(error.group, str(error))
+
+    def _read(self, job: Read) -> Event:
+        store = self.store
+        if isinstance(job, ReadSlice):
+            return SliceRead(job.group, job.after, store.read(job.group, job.after, job.bytes_max))
+        if isinstance(job, ReadSnapshot):
+            group, position, offset, _ = job
+            return SnapshotRead(group, position, offset, store.read_snapshot(*job))
+        if isinstance(job, LookUp):
+            return LookedUp(job.group, job.position, *store.look_up(job.group, job.position))
+        if isinstance(job, ReadChain):
+            return ChainRead(job.group, job.position, store.look_up(job.group, job.position)[1])
+        return PageRead(job.connection, job.request, store.list_groups(job.after, job.count))
 
     def _commit(self, batch: Commit) -> Event:
         try:
@@ -104,7 +126,18 @@ class Clerk:
         if self._is_full:
             logger.info("there is room again, changes are taken")
         self._is_full = False
+        self.may_collect |= bool(
+            batch.chunks or batch.trims or batch.dropped_candidates or batch.deleted_groups
+        )
         return Committed()
+
+    def collect(self) -> None:
+        """Have the store erase a slice of what nothing refers to.
+
+        Raises:
+            Exception: whatever the store raises that makes going on unsafe.
+        """
+        self.may_collect = self.store.collect(ROWS_PER_SLICE)
 
     def close(self) -> None:
         try:
@@ -115,6 +148,8 @@ class Clerk:
 
 class InlineCommitter:
     """Works on a store that never waits, in the thread of whoever submits.
+
+    Such a store erases at once, so it is never asked to.
 
     Raises:
         StoreUnusable, ...: what *open_store* or ``load`` raised.
@@ -154,7 +189,7 @@ class ThreadCommitter:
         # atomic under the GIL and in C.
         self._tickets: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._commits: deque[StartCommit] = deque()
-        self._reads: deque[ReadSlice | ReadChain] = deque()
+        self._reads: deque[Read] = deque()
         self._run_soon: Callable[..., object] = _dropped
         self._deliver: Callable[[Event], None] = _dropped
         self._failed: Callable[[Exception], None] = _dropped
@@ -211,16 +246,31 @@ class ThreadCommitter:
         clerk.close()
 
     def _serve(self, clerk: Clerk) -> None:
-        while (job := self._next()) is not None:
+        while True:
             try:
+                self._idle(clerk)
+                job = self._next()
+                if job is None:
+                    return
                 event = clerk.do(job)
             except Exception as error:
                 self._run_soon(self._failed, error)
                 return
             self._run_soon(self._deliver, event)
 
+    def _idle(self, clerk: Clerk) -> None:
+        """Take a ticket, and tidy up until there is one."""
+        patience = IDLE_S
+        while clerk.may_collect:
+            try:
+                return self._tickets.get(timeout=patience)
+            except Empty:
+                clerk.collect()
+                patience = 0
+        return self._tickets.get()
+
     def _next(self) -> Job | None:
-        self._tickets.get()
+        """The most urgent job, when a ticket has been taken."""
         if self._commits:
             return self._commits.popleft()
         # Jobs and tickets come in pairs: a ticket without a job is the one that ``close`` put.
