@@ -19,9 +19,9 @@ from score_server.core.events import (
     Ticked,
     Wake,
 )
-from score_server.shell.hub import FOLLOWERS_AT_ONCE, Hub
+from score_server.shell.hub import FOLLOWERS_AT_ONCE, Followed, Hub
 from score_server.stores.base import Commit, StoreBroken
-from score_server.wire.messages import OVERLOADED, Hello, Ping, Pong
+from score_server.wire.messages import OVERLOADED, Entries, Hello, Ping, Pong
 
 
 class Port:
@@ -189,6 +189,44 @@ async def test_stopping_ends_when_the_core_says_so(link_stage: Any, autojump_clo
     link_stage.core.stopped = True
     link_stage.hub.handle(Committed())
     assert link_stage.hub.stopped.is_set()
+
+
+# ---------------------------------------------------------------- frames
+
+
+class Wire:
+    """A connection that notes whether it made bytes or was told of bytes."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def send(self, entries: Entries) -> bytes:
+        self.calls.append("made")
+        return repr(entries).encode()
+
+    def sent(self, messages: tuple[Entries]) -> None:
+        self.calls.append("told")
+
+
+def test_who_follows_at_the_same_place_is_sent_the_same_bytes() -> None:
+    followed = Followed()
+    one, two, three = Wire(), Wire(), Wire()
+    for wire in (one, two, three):
+        assert (
+            followed.send(wire, Entries(1, [b"a", b"b"])) == repr(Entries(1, [b"a", b"b"])).encode()
+        )  # type: ignore[arg-type]
+    assert [wire.calls for wire in (one, two, three)] == [["made"], ["told"], ["told"]]
+
+
+@pytest.mark.parametrize(
+    "other", [Entries(2, [b"a"]), Entries(1, [b"b"]), Entries(1, [b"a", b"b"])]
+)
+def test_who_follows_elsewhere_is_sent_what_is_there(other: Entries) -> None:
+    followed = Followed()
+    wire = Wire()
+    for entries in (Entries(1, [b"a"]), other, Entries(1, [b"a"])):
+        assert followed.send(wire, entries) == repr(entries).encode()  # type: ignore[arg-type]
+    assert wire.calls == ["made"] * 3
 
 
 # ---------------------------------------------------------------- failing

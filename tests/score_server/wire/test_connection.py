@@ -179,6 +179,22 @@ def test_items_over_a_frame_go_into_several() -> None:
     assert drain(client) == answers
 
 
+def test_bytes_made_for_one_are_those_for_all_who_are_sent_the_same() -> None:
+    entries = Entries(1, [ENTRY_BYTES])
+    (first, server), (second, other) = pair(), pair()
+    data = server.send(entries)
+    other.sent([entries])
+    for client in (first, second):
+        client.receive_data(data)
+        assert drain(client) == [entries]
+
+
+def test_sending_the_same_again_is_refused_where_it_is_out_of_order() -> None:
+    _, server = pair(opened=False)
+    with pytest.raises(LocalProtocolError, match="cannot send Entries while channel 1 is UNUSED"):
+        server.sent([Entries(1, [ENTRY_BYTES])])
+
+
 def test_nothing_to_send_is_no_bytes() -> None:
     assert Connection(Role.CLIENT).send() == b""
 

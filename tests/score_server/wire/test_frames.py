@@ -73,6 +73,35 @@ def test_a_batch_is_these_bytes() -> None:
     assert messages_of(bodies(bytes.fromhex(encoded))[0]) == messages
 
 
+@given(
+    st.lists(st.binary(min_size=1, max_size=20), max_size=8),
+    st.lists(st.integers(0, 200), max_size=6),
+)
+def test_frames_come_whole_however_the_stream_is_cut(sent: list[bytes], cuts: list[int]) -> None:
+    stream = b"".join(len(body).to_bytes(4, "big") + body for body in sent)
+    buffer, found, taken = FrameBuffer(), [], 0
+    places = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
+    for start, end in pairwise(places):
+        buffer.append(stream[start:end])
+        while (body := buffer.next_body(MIB)) is not None:
+            assert type(body) is bytes
+            found.append(body)
+            taken += 4 + len(body)
+            assert len(buffer) == end - taken
+    assert found == sent
+
+
+def test_of_what_was_cut_off_nothing_is_kept() -> None:
+    whole = b"\x00\x01\x00\x00" + bytes(65536)
+    for rest in (b"\x00", b"\x00\x00\x00\x09+"):
+        buffer = FrameBuffer()
+        buffer.append(whole + rest)
+        assert buffer.next_body(MIB) is not None
+        assert buffer.next_body(MIB) is None
+        assert len(buffer) == len(rest)
+        assert len(buffer._data) == len(rest)
+
+
 def test_a_length_over_the_limit_is_refused_with_its_first_four_bytes() -> None:
     buffer = FrameBuffer()
     buffer.append(b"\x00\x00\x00\x09")

@@ -25,7 +25,7 @@ import trio
 from ..core.events import Event, Faulted, Received
 from ..wire.connection import CONNECTION_CLOSED, NEED_DATA, Connection
 from ..wire.errors import RemoteProtocolError
-from ..wire.messages import SESSION_EXPIRED, SESSION_FENCED, SHUTTING_DOWN, Error, Hello
+from ..wire.messages import SESSION_EXPIRED, SESSION_FENCED, SHUTTING_DOWN, Entries, Error, Hello
 from .hub import Hub
 from .log import logger
 
@@ -92,6 +92,8 @@ class Endpoint:
             logger.log(level, "%s: told: %s (error %d)", self.name, last.text, last.code)
             if last.code == SHUTTING_DOWN:
                 self._linger_s = LINGER_WHEN_STOPPING_S_MAX
+        elif type(last) is Entries and len(messages) == 1:
+            return self._hub.followed.send(self._connection, last)
         return self._connection.send(*messages)
 
     def _ends(self) -> bool:

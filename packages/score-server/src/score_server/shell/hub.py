@@ -39,8 +39,9 @@ from ..core.events import (
     Wake,
 )
 from ..stores.base import StoreError
+from ..wire.connection import Connection
 from ..wire.limits import MIB
-from ..wire.messages import OVERLOADED, Message
+from ..wire.messages import OVERLOADED, Entries, Message
 from .committer import Committer
 from .flag import Flag
 from .log import logger
@@ -73,6 +74,23 @@ class Peer(Protocol):
         """End after what is still to be sent; ``flush`` is called behind it."""
 
 
+class Followed:
+    """What was made last for those who follow: who stands at the same place is sent the same bytes."""
+
+    def __init__(self) -> None:
+        self._entries = Entries(0, [])
+        self._data = b""
+
+    def send(self, connection: Connection, entries: Entries) -> bytes:
+        """The bytes that send *entries* on *connection*, of which all here have the same limits."""
+        if entries == self._entries:  # quick: entries are shared, so most are equal by identity
+            connection.sent((entries,))
+        else:
+            self._data = connection.send(entries)
+            self._entries = entries
+        return self._data
+
+
 class Hub:
     """Owns the core.  *now_ms* is the clock that entries are stamped with, never decreasing."""
 
@@ -92,6 +110,7 @@ class Hub:
         self._asking: dict[int, Peer] = {}
         self._following: dict[int, Peer] = {}
         self._flusher = Flag()
+        self.followed = Followed()
         self._unfinished: dict[int, int] = {}
         self._unfinished_total = 0
         self._unfinished_max = unfinished_bytes_max

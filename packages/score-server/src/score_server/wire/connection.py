@@ -20,7 +20,7 @@ What it promises
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Final, Literal
 
@@ -84,6 +84,11 @@ class Connection:
     *limits*: a server's own; a client's are replaced by those in the server's ``Welcome``, except that
     no frame is taken that is over the client's own: a hostile server may announce anything.
     """
+
+    __slots__ = (
+        "_at", "_at_end", "_body", "_broken", "_buffer", "_left", "_own_limits", "_room", "limits",
+        "role", "standing",
+    )  # fmt: skip
 
     def __init__(self, role: Role, limits: Limits = DEFAULT_LIMITS) -> None:
         self.role = role
@@ -152,12 +157,21 @@ class Connection:
             data = b"".join([encode_frames(run, bytes_max) for run in runs])
         except FrameError as error:
             raise LocalProtocolError(str(error)) from error
+        self.sent(messages)
+        return data
+
+    def sent(self, messages: Iterable[Message]) -> None:
+        """Count *messages* as sent, in the bytes that ``send`` has made of equal ones for another
+        connection of this role and these limits: what goes to many is encoded once.
+
+        Raises:
+            LocalProtocolError: one is out of order, as for ``send``.
+        """
         try:
             for message in messages:
                 self.standing.advance(message)
         except OutOfOrder as error:
             raise LocalProtocolError(f"cannot send {error}") from error
-        return data
 
     def _checked(self, message: Message) -> list[object]:
         """*message* as an array, if it is right in itself and this side may send it at all."""

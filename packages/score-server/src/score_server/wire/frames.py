@@ -22,21 +22,30 @@ _ARRAY_HEAD_BYTES_MAX = 5
 
 
 class FrameBuffer:
-    """Bytes that have come and were not yet cut into frames."""
+    """Bytes that have come and were not yet cut into frames.
 
-    __slots__ = ("_data",)
+    What came in one piece is kept as it is; only a frame that comes in several is put together.
+    """
+
+    __slots__ = ("_at", "_data")
 
     def __init__(self) -> None:
-        self._data = bytearray()
+        self._data: bytes | bytearray = b""
+        self._at = 0  # what stands before has been cut off
 
     def __len__(self) -> int:
-        return len(self._data)
+        return len(self._data) - self._at
 
     def append(self, data: bytes) -> None:
+        if not self._data:
+            self._data = data
+            return
+        if isinstance(self._data, bytes):
+            self._data = bytearray(self._data)
         self._data += data
 
     def clear(self) -> None:
-        self._data.clear()
+        self._data, self._at = b"", 0
 
     def next_body(self, bytes_max: int) -> bytes | None:
         """Cut the next frame's body off; None when it is not complete.
@@ -45,21 +54,34 @@ class FrameBuffer:
             RemoteProtocolError: TOO_LARGE when it declares more than *bytes_max*, MALFORMED when it
                 declares nothing.
         """
-        data = self._data
-        if len(data) < LENGTH_BYTES:
+        data, start = self._data, self._at + LENGTH_BYTES
+        if len(data) < start:
+            self._wait_for_more()
             return None
-        (length,) = _LENGTH.unpack_from(data)
+        (length,) = _LENGTH.unpack_from(data, self._at)
         if length > bytes_max:
             raise RemoteProtocolError(TOO_LARGE, f"a frame of {length} bytes, {bytes_max} allowed")
         if length == 0:
             raise RemoteProtocolError(MALFORMED, "an empty frame")
-        end = LENGTH_BYTES + length
+        end = start + length
         if len(data) < end:
+            self._wait_for_more()
             return None
-        with memoryview(data) as view:
-            body = bytes(view[LENGTH_BYTES:end])
-        del data[:end]  # moves a pointer, not the rest
+        if isinstance(data, bytes):
+            body = data[start:end]
+        else:
+            with memoryview(data) as view:
+                body = bytes(view[start:end])
+        if end == len(data):
+            self.clear()
+        else:
+            self._at = end
         return body
+
+    def _wait_for_more(self) -> None:
+        """Let go of what was cut off: no more may be kept than ``len`` says."""
+        if self._at:
+            self._data, self._at = self._data[self._at :], 0
 
 
 class FrameError(ValueError):
