@@ -59,7 +59,8 @@ from .sqlite_rows import (
     OUTCOMES,
     SEALED_ROWS,
     SESSIONS,
-    SET_GROUP,
+    SET_FLOOR,
+    SET_HEAD,
     SET_OUTCOMES,
     SET_SESSIONS,
     SETTLE,
@@ -69,9 +70,10 @@ from .sqlite_rows import (
     entry_seal,
     is_named_rightly,
     pack,
+    pack_floor,
+    pack_head,
     run,
     seal,
-    set_group,
     unpack,
 )
 
@@ -405,14 +407,17 @@ class SqliteStore(LogStore):
         if old is None:
             db.execute(ADD_GROUP, pack(new))
             return new
-        if row.state.floor > old.row.state.floor:
+        head, floor = old.row.state.head, old.row.state.floor
+        if row.state.head != head:
+            moved = db.execute(SET_HEAD, (*pack_head(new), id_, head))
+            if moved.rowcount != 1:
+                raise AppendRefused(
+                    f"the stored head of group {name!r} is not {head}: "
+                    "does somebody else write to this store?"
+                )
+        if adopted or row.state.floor != floor:
             garbage.add(db, id_, 0)
-        head = old.row.state.head
-        if db.execute(SET_GROUP, set_group(new, head)).rowcount != 1:
-            raise AppendRefused(
-                f"the stored head of group {name!r} is not {head}: "
-                "does somebody else write to this store?"
-            )
+            db.execute(SET_FLOOR, (*pack_floor(new), id_))
         return new
 
     def _write_sessions(self, batch: Commit) -> None:

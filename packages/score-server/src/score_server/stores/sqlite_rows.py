@@ -26,6 +26,7 @@ CREATE TABLE groups (
     chain BLOB NOT NULL,
     time_ms INTEGER NOT NULL,
     log_bytes INTEGER NOT NULL,
+    head_seal INTEGER NOT NULL,
     floor INTEGER NOT NULL,
     floor_chain BLOB NOT NULL,
     snapshot_id INTEGER NOT NULL,
@@ -34,7 +35,7 @@ CREATE TABLE groups (
     snapshot_size INTEGER NOT NULL,
     snapshot_digest BLOB NOT NULL,
     snapshot_log_bytes INTEGER NOT NULL,
-    state_seal INTEGER NOT NULL
+    floor_seal INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE entries (
     group_id INTEGER NOT NULL,
@@ -86,15 +87,19 @@ SEALED_ROWS = (
     ("garbage", "group_id, snapshot_id", "a note of garbage"),
 )
 GROUPS = """
-SELECT id, name, incarnation, keep, seal, head, chain, time_ms, log_bytes, floor, floor_chain, snapshot_id,
-    snapshot_position, snapshot_chain, snapshot_size, snapshot_digest, snapshot_log_bytes, state_seal
+SELECT id, name, incarnation, keep, seal, head, chain, time_ms, log_bytes, head_seal, floor, floor_chain,
+    snapshot_id, snapshot_position, snapshot_chain, snapshot_size, snapshot_digest, snapshot_log_bytes, floor_seal
 FROM groups
 """
-ADD_GROUP = f"INSERT INTO groups VALUES ({', '.join('?' * 18)})"
-SET_GROUP = (
-    "UPDATE groups SET (head, chain, time_ms, log_bytes, floor, floor_chain, snapshot_id, "
-    "snapshot_position, snapshot_chain, snapshot_size, snapshot_digest, snapshot_log_bytes, state_seal) "
-    f"= ({', '.join('?' * 13)}) WHERE id = ? AND head = ?"
+ADD_GROUP = f"INSERT INTO groups VALUES ({', '.join('?' * 19)})"
+SET_HEAD = (
+    "UPDATE groups SET head = ?, chain = ?, time_ms = ?, log_bytes = ?, head_seal = ? "
+    "WHERE id = ? AND head = ?"
+)
+SET_FLOOR = (
+    "UPDATE groups SET floor = ?, floor_chain = ?, snapshot_id = ?, snapshot_position = ?, "
+    "snapshot_chain = ?, snapshot_size = ?, snapshot_digest = ?, snapshot_log_bytes = ?, "
+    "floor_seal = ? WHERE id = ?"
 )
 ADD_CHUNKS = "INSERT INTO chunks (snapshot_id, offset, data, seal) VALUES ROWS"
 ADD_ENTRIES = "INSERT INTO entries (group_id, position, encoded, chain, seal) VALUES ROWS"
@@ -116,7 +121,6 @@ END_SESSIONS = "DELETE FROM sessions WHERE session IN (VALUES ROWS)"
 
 _ROWS_PER_STATEMENT = (64, 8, 1)  # few shapes, so that all stay in the cache of statements
 _NO_SNAPSHOT = SnapshotState(0, b"", 0, b"", 0)
-_STATE = 5  # where in a row of ``GROUPS`` its state begins
 
 
 def run(db: sqlite3.Connection, sql: str, rows: Sequence[Row]) -> None:
@@ -176,18 +180,22 @@ class StoredGroup(NamedTuple):
 
 def pack(group: StoredGroup) -> Row:
     """The columns of *group*, in the order of ``GROUPS``."""
+    state = group.row.state
+    identity = (group.id, state.name, state.incarnation, int(state.keep))
+    return (*identity, seal(*identity), *pack_head(group), *pack_floor(group))
+
+
+def pack_head(group: StoredGroup) -> Row:
+    """The columns that an append changes."""
+    _, _, head, chain, time_ms, _, _, log_bytes, _ = group.row.state
+    return (head, chain, time_ms, log_bytes, seal(group.id, head, chain, time_ms, log_bytes))
+
+
+def pack_floor(group: StoredGroup) -> Row:
+    """The columns that a trim changes."""
     id_, snapshot_id, (state, floor_chain, _) = group
-    identity = (id_, state.name, state.incarnation, int(state.keep))
-    rest = (
-        state.head, state.chain, state.time_ms, state.log_bytes, state.floor, floor_chain,
-        snapshot_id, *(state.snapshot or _NO_SNAPSHOT),
-    )  # fmt: skip
-    return (*identity, seal(*identity), *rest, seal(id_, *rest))
-
-
-def set_group(group: StoredGroup, head: int) -> Row:
-    """The parameters of ``SET_GROUP``, if the stored head is *head*."""
-    return (*pack(group)[_STATE:], group.id, head)
+    floor = (state.floor, floor_chain, snapshot_id, *(state.snapshot or _NO_SNAPSHOT))
+    return (*floor, seal(id_, *floor))
 
 
 def is_named_rightly(columns: Row) -> bool:
@@ -198,10 +206,11 @@ def is_named_rightly(columns: Row) -> bool:
 
 def unpack(columns: Row) -> StoredGroup | None:
     """The group of a row of ``GROUPS``; None if its state is not as it was written."""
-    id_, name, incarnation, keep, _, *rest, state_seal = columns
-    if state_seal != seal(id_, *rest):
+    id_, name, incarnation, keep, _, head, chain, time_ms, log_bytes, head_seal, *rest = columns
+    *floors, floor_seal = rest
+    if head_seal != seal(id_, head, chain, time_ms, log_bytes) or floor_seal != seal(id_, *floors):
         return None
-    head, chain, time_ms, log_bytes, floor, floor_chain, snapshot_id, *snapshot = rest
+    floor, floor_chain, snapshot_id, *snapshot = floors
     state = GroupState(
         name, incarnation, head, chain, time_ms, floor, bool(keep), log_bytes,
         SnapshotState(*snapshot) if snapshot_id else None,
