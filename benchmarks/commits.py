@@ -26,9 +26,10 @@ def report(what: str, run: Callable[[], Iterable[float]]) -> None:
     print(f"{what:<28} p50 {p50 * 1e6:6.0f} us   p99 {p99 * 1e6:6.0f} us")
 
 
-def bare(folder: str) -> Iterable[float]:
+def bare(folder: str, count: int = 500) -> Iterable[float]:
+    """Seconds of *count* appends of a page, each followed by a sync."""
     file = os.open(f"{folder}/bare", os.O_WRONLY | os.O_CREAT)
-    for _ in range(500):
+    for _ in range(count):
         begin = time.perf_counter()
         os.write(file, b"x" * 4096)
         os.fdatasync(file)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from .. import servers
-from ..peers import DURABLE, Setter
+from .. import commits, servers
+from ..peers import DURABLE
 from ..results import Result, judge, p50_of
 from ..rounds import Contender, Opened, compare
 from . import Scale
@@ -15,18 +14,22 @@ from . import Scale
 TITLE = "one blocking client, single durable sets"
 
 
+class _BareSync:
+    """The limit of this disk: append a page, and wait for it."""
+
+    pids: Sequence[int] = ()
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def round(self, count: int) -> list[float]:
+        return list(commits.bare(self._folder, count))
+
+
 @contextmanager
 def _bare_sync() -> Iterator[Opened]:
-    """The limit of this disk: append as much as a commit does, and wait for it."""
     with servers.scratch() as folder:
-        file = os.open(f"{folder}/bare", os.O_WRONLY | os.O_CREAT)
-
-        def operate(i: int) -> None:
-            os.write(file, b"x" * 4096)
-            os.fdatasync(file)
-
-        yield Setter([], operate)
-        os.close(file)
+        yield _BareSync(folder)
 
 
 def run(scale: Scale) -> Result:
