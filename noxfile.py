@@ -162,8 +162,11 @@ def docs(session: nox.Session) -> None:
 def simulate(session: nox.Session) -> None:
     """Seeded runs of clients, server, network and disk; ``-- --seeds N --bugs`` for more of them."""
     _install_packages(session)
-    share = ("--seeds", "1500", "--bugs")
-    session.run("python", "-m", "tests.simulation", *(session.posargs or share))
+    if session.posargs:
+        session.run("python", "-m", "tests.simulation", *session.posargs)
+        return
+    session.run("python", "-m", "tests.simulation", "--seeds", "1500", "--bugs")
+    session.run("python", "-m", "tests.simulation", "--shell", "--seeds", "400", "--bugs")
 
 
 FAULT_TOOLS = {"strace": "strace", "unshare": "util-linux", "faketime": "faketime"}

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from score_server.config import Address
-from score_server.shell import committer, hub, server
+from score_server.shell import committer, endpoint, server
 from score_server.stores.base import Commit, GroupState, StoreBroken, StoreError, StoreFull
 
 from .baton import Task
@@ -37,11 +37,11 @@ from .trio_loop import Loop, SimClock, seeded
 if TYPE_CHECKING:
     from .world import World
 
-TICK_S_MAX = 0.1  # the leases are of milliseconds here, so their ends are to be noticed early
 LISTENER, EPOLL = 1, 2  # file numbers; connections have the ones behind
 STOP_S_MAX = 2 * server.STOP_S_MAX + 1.0  # for the connections, then for what was assigned
-# The end of a dead connection is noticed at once; lingering and saying goodbye take a while.
-CLOSING_S_MAX = 10.0
+# With nothing in the way: a goodbye, and lingering for whoever does not answer it.
+STOP_S_MAX_AT_THE_END = 2.0
+CLOSING_S_MAX = endpoint.CLOSING_S_MAX + endpoint.LINGER_S_MAX
 EVENTS_AT_THE_END_MAX = 20_000
 
 
@@ -238,6 +238,8 @@ class ShellServer:
         self._step_until(lambda: world.server is not self)
         if world.server is self:
             world.oracle.fail("protocol", "the server does not stop")
+        if (took_s := world.now - self._stops_at) > STOP_S_MAX_AT_THE_END + self._slack_s():
+            world.oracle.fail("protocol", f"stopping took {took_s} s although nothing fails")
         for sock in there:
             if not sock.ears.was_told_to_go and sock.end is None:
                 number = sock.connection.number
@@ -368,7 +370,7 @@ def simulated_shell(world: World) -> Iterator[None]:
     logger.handlers[:], logger.propagate = [_Log(world)], False
     logger.setLevel(logging.ERROR)
     try:
-        with seeded(f"{world.seed}/trio"), _replaced(hub, "TICK_S_MAX", TICK_S_MAX):
+        with seeded(f"{world.seed}/trio"):
             yield
     finally:
         logger.handlers[:], _, logger.propagate = before

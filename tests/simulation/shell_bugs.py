@@ -57,6 +57,15 @@ _EDITS: dict[str, tuple[tuple[Any, str, str], ...]] = {
     "two tasks write on one stream": (
         (L.flush, "if self._is_writing or self._nursery is None:", "if self._nursery is None:"),
     ),
+    "what else came with a message is forgotten": (
+        (W.settle, "self._sweeper.unheard.append(self)", "pass"),
+    ),
+    "whoever was owed too much is never read from again": (
+        (W._send, "self._is_paused = False", "pass"),
+    ),
+    "whoever does not close is waited for": (
+        (W._end_in, "self._sweeper.ending.add(self)", "pass"),
+    ),
     "the end of a peer is not noticed": ((W._peer_ended, "self.close()", "pass"),),
     # ---------------------------------------------------------------- beginning and end
     "accepting ends with its first failure": (

@@ -21,6 +21,7 @@ from typing import Any
 from score_server.core import core, feed
 from score_server.core import group as groups
 from score_server.core.cursor import Cursor
+from score_server.shell import endpoint, hub, sweeper, transport
 from score_server.shell.server import Clock
 from score_server.shell.sweeper import Swept
 from score_server.wire.limits import Limits
@@ -41,11 +42,21 @@ FAULTS = (
 SHELL_FAULTS = (*FAULTS, "accept")
 # How much the server's kernel takes for a connection before its client has read it.
 WINDOW_BYTES = (100, 2_000, 64 * 1024)
-BOUNDS: dict[tuple[Any, str], tuple[int | None, ...]] = {
+BOUNDS: dict[tuple[Any, str], tuple[float | None, ...]] = {
     (groups, "RECENT_BYTES_MAX"): (None, 300, 1),
     (feed, "RECENT_BYTES_TOTAL_MAX"): (None, None, 500),
     (feed, "SLICES_TOTAL_MAX"): (None, None, 1),
     (core, "ANSWERS_MAX"): (None, None, 2),
+}
+SHELL_BOUNDS: dict[tuple[Any, str], tuple[float | None, ...]] = {
+    (hub, "TICK_S_MAX"): (
+        0.1,
+    ),  # leases are of milliseconds here, so their ends are to be noticed early
+    (hub, "FOLLOWERS_AT_ONCE"): (None, None, 1),
+    (hub, "OUTPUT_BYTES"): (None, 64, 256),
+    (endpoint, "EVENTS_MAX"): (None, None, 1),
+    (sweeper, "RECEIVE_BYTES"): (None, None, 10),
+    (transport, "RECEIVE_BYTES"): (None, None, 10),
 }
 EVENTS_FAULTY_MAX = 4_000
 EVENTS_HEALING_MAX = 12_000
@@ -97,6 +108,8 @@ class World:
         self.window = swarm.choice(WINDOW_BYTES)
         self.is_inline = swarm.random() < 0.25  # a store that never waits
         self.has_epoll = swarm.random() < 0.75
+        if options.shell:
+            self.bounds |= {place: swarm.choice(values) for place, values in SHELL_BOUNDS.items()}
         self.now = 0.0
         self.clock_offset_ms = 0
         self.healing = False
@@ -341,13 +354,14 @@ class World:
 
     def _cut(self) -> None:
         sending = [c for c in self.connections.values() if c.to_server.data]
-        if sending and self.choose.random() < 0.5:
+        if sending and self.choose.random() < 0.75:
             # The client learns of it at once; what it had sent arrives late, perhaps after it has
-            # connected again.
+            # connected again, and the server learns of the end later still.
             connection = self.choose.choice(sending)
             connection.to_client.cut(0)
-            connection.to_server.finish("reset")
+            connection.to_server.swallows = True
             connection.to_server.stalled_until = self.now + self.choose.random() * 2
+            connection.heals_at = connection.to_server.stalled_until + self.choose.random() * 2
         elif (some := self._some_connection()) is not None:
             some.cut(self.choose)
 
@@ -505,7 +519,7 @@ def _counted() -> Iterator[None]:
 
 
 @contextmanager
-def _bounded(bounds: dict[tuple[Any, str], int | None]) -> Iterator[None]:
+def _bounded(bounds: dict[tuple[Any, str], float | None]) -> Iterator[None]:
     before = {place: getattr(*place) for place in bounds}
     try:
         for (module, name), value in bounds.items():
