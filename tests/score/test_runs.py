@@ -28,7 +28,7 @@ def test_a_run_is_read_as_each_entry_would_be() -> None:
     assert [Entry._make(row) for row in run.rows] == entries
     assert run.changes == [[]] * len(entries)
     assert run.position == entries[-1].position
-    assert run.sessions == {ADA, BOB}
+    assert run.sessions == (ADA, BOB) * 4
 
 
 def test_few_entries_and_large_ones_are_no_run() -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 from typing import Any, Final, NamedTuple
 
-from score_server.wire.codec import INT_MAX, DecodeError, decode_loosely, utf8_length
-from score_server.wire.entry import LABEL_BYTES_MAX, SESSION_BYTES, Entry
+from score_server.wire.codec import INT_MAX, DecodeError, decode_loosely
+from score_server.wire.entry import SESSION_BYTES, Entry
 from score_server.wire.frames import array_head
 
 from .payload import PAYLOAD_DEPTH_MAX
 
 # Below, one by one is as fast; above, nothing more is gained.
-RUN_ENTRIES_MIN, RUN_ENTRIES_MAX = 8, 256
+RUN_ENTRIES_MIN, RUN_ENTRIES_MAX = 8, 128
 # Larger changes take their time elsewhere, and what is built from a run has to stay small.
 RUN_BYTES_MAX = 64 * 1024
 
@@ -34,7 +34,7 @@ class EntryRun(NamedTuple):
 
     rows: list[list[Any]]  # each an entry's fields
     changes: list[object]  # what their payloads decode to, which nobody has looked at
-    sessions: frozenset[bytes]
+    sessions: tuple[bytes, ...]  # whose each of them is
 
     @property
     def position(self) -> int:
@@ -54,21 +54,22 @@ def read_entries(encoded: list[bytes], predecessor: int) -> EntryRun | None:
     ):
         return None
     columns: Any = tuple(zip(*rows, strict=True))
-    for column, kind in zip(columns, _TYPES, strict=True):
-        if set(map(type, column)) != {kind}:
-            return None
-    positions, predecessors, times, sessions, seqs, labels, payloads = columns
-    if predecessors != (predecessor, *positions[:-1]) or not _is_increasing(predecessor, positions):
+    if any(set(map(type, c)) != {kind} for c, kind in zip(columns, _TYPES, strict=True)):
         return None
-    if min(times) < 0 or min(seqs) < 1 or max(positions[-1], *times, *seqs) > INT_MAX:
+    # A label that is too long does not fit into so few bytes.
+    positions, predecessors, times, sessions, seqs, _, payloads = columns
+    if predecessors != (predecessor, *positions[:-1]) or positions[0] <= predecessor:
         return None
-    authors = frozenset(sessions)
-    if set(map(len, authors)) != {SESSION_BYTES} or not all(
-        0 <= utf8_length(label) <= LABEL_BYTES_MAX for label in set(labels)
-    ):
+    if list(positions) != sorted(set(positions)):
+        return None
+    if min(times) < 0 or min(seqs) < 1:
+        return None
+    if positions[-1] > INT_MAX or max(times) > INT_MAX or max(seqs) > INT_MAX:
+        return None
+    if set(map(len, sessions)) != {SESSION_BYTES}:
         return None
     changes = _decode_each(payloads, PAYLOAD_DEPTH_MAX)
-    return None if changes is None else EntryRun(rows, changes, authors)
+    return None if changes is None else EntryRun(rows, changes, sessions)
 
 
 def _decode_each(encoded: list[bytes], depth_max: int) -> list[object] | None:
@@ -82,7 +83,3 @@ def _decode_each(encoded: list[bytes], depth_max: int) -> list[object] | None:
         return None
     assert isinstance(items, list), "an array's head stands in front"
     return items[::2] if items[1::2] == [_MARK] * (len(encoded) - 1) else None
-
-
-def _is_increasing(before: int, positions: tuple[int, ...]) -> bool:
-    return all(map(int.__lt__, (before, *positions[:-1]), positions))

@@ -54,7 +54,7 @@ def read_run(plains: list[Any]) -> Run | None:
 
 def _is_one(column: tuple[Any, ...]) -> bool:
     """Whether it is one and the same int again and again; True is none."""
-    return set(map(type, column)) == {int} and len(set(column)) == 1
+    return set(map(type, column)) == {int} and column.count(column[0]) == len(column)
 
 
 def _are_natives(column: tuple[Any, ...], kinds: frozenset[type]) -> bool:
