@@ -233,7 +233,7 @@ class LogStore(ABC):
     def collect(self, rows_max: int) -> bool:
         """Erase at most *rows_max* rows that nothing refers to any more, and give room back.
 
-        Returns whether more is left.  A full disk only means that it is not the time for it.
+        Returns whether more may be left.  A full disk only means that it is not the time for it.
 
         Raises:
             StoreBroken: as for ``commit``.
