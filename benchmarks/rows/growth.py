@@ -159,8 +159,7 @@ def _values(result: Result, sizes: Sequence[int], count: int) -> None:
                 by_byte.append((float(size), us / size))
         title = "one change, by the bytes of its value"
         _note(result, title, "bytes of the value", points, name, judged=False)
-        large = [point for point in by_byte if point[0] >= 10_000]
-        if len(large) > 1:
-            growth = large[-1][1] / large[0][1]
-            goal = f"a byte of a value, {name}: no dearer at {large[-1][0]:,.0f} than at {large[0][0]:,.0f}"
-            result.verdicts.append(Verdict(11, goal, f"{growth:.2f}x", growth <= FLAT))
+        # Below a few ten thousand bytes a change costs what it costs whatever its size.
+        (small, cheap), (large, dear) = by_byte[-2:]
+        goal = f"a byte of a value, {name}: no dearer at {large:,.0f} than at {small:,.0f}"
+        result.verdicts.append(Verdict(11, goal, f"{dear / cheap:.2f}x", dear / cheap <= FLAT))
