@@ -94,7 +94,8 @@ def test_ping_takes_a_moment_and_groups_lists_what_has_changes(client: Client) -
     stock = SMap[str, int](client, "a")
     stock["x"] = 1
     SMap[str, int](client, "nothing in it")
-    assert client.groups() == [("a", stock.position), ("b", 1)]
+    found = client.groups()
+    assert [(group.name, group.position) for group in found] == [("a", stock.position), ("b", 1)]
 
 
 def test_a_client_says_who_and_where_it_is_and_is_not_pickled(client: Client) -> None:
@@ -384,7 +385,7 @@ def test_closing_does_not_wait_for_another_threads_call(
         taken.set()
         done.wait()
 
-    holder = threading.Thread(target=lambda: ended.append(client._perform(call)))
+    holder = threading.Thread(target=lambda: ended.append(client.perform(call)))
     holder.start()
     taken.wait()
     client.close()

@@ -32,7 +32,9 @@ from .errors import (
     ConflictError,
     ConnectionFailed,
     DeadlineExceeded,
+    DivergedError,
     GroupDamagedError,
+    GroupDeletedError,
     GroupReplacedError,
     InvalidNameError,
     InvalidUrlError,
@@ -51,6 +53,7 @@ from .errors import (
 )
 from .local import local
 from .replica import Change
+from .snapshot import Progress
 from .structures import Shared, SMap, SStack, SVec
 from .watch import Watch
 
@@ -66,8 +69,10 @@ __all__ = [
     "ConflictError",
     "ConnectionFailed",
     "DeadlineExceeded",
+    "DivergedError",
     "Group",
     "GroupDamagedError",
+    "GroupDeletedError",
     "GroupReplacedError",
     "InvalidNameError",
     "InvalidUrlError",
@@ -76,6 +81,7 @@ __all__ = [
     "OpenTransactionError",
     "Outcome",
     "OutcomeUnknown",
+    "Progress",
     "ProtocolError",
     "SMap",
     "SStack",

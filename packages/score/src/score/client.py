@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Literal, NamedTuple, TypeVar, cast
@@ -31,6 +31,7 @@ from .errors import (
     ClosedError,
     ConnectionFailed,
     DeadlineExceeded,
+    GroupDeletedError,
     GroupReplacedError,
     InvalidNameError,
     OutcomeUnknown,
@@ -50,10 +51,25 @@ GOODBYE_S_MAX = 1.0  # closing is a courtesy: the server copes with clients that
 
 
 class Group(NamedTuple):
-    """A group on the server: its *name*, and the *position* of its latest durable change."""
+    """A group on the server.
+
+    Attributes:
+        name: its name.
+        position: the id of its latest durable change.
+        floor: changes up to this one are in the snapshot alone; 0 if the log has them all.
+        snapshot_position: the change that the snapshot holds everything up to; 0 without one.
+        snapshot_bytes: the snapshot's size; 0 without one.
+        tail_bytes: about the size of the log behind the snapshot.
+        keep_history: nothing of its log is ever trimmed.
+    """
 
     name: str
     position: int
+    floor: int
+    snapshot_position: int
+    snapshot_bytes: int
+    tail_bytes: int
+    keep_history: bool
 
 
 class Outcome(NamedTuple):
@@ -114,6 +130,11 @@ class Client:
         """The label that stands beside this client's changes."""
         return self._label
 
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that each blocking call may take; None for ever."""
+        return self._timeout
+
     def ping(self) -> float:
         """Seconds for one round trip to the server."""
 
@@ -124,10 +145,10 @@ class Client:
             link.ask(("ping", token), deadline)
             return self._around.monotonic() - begun
 
-        return self._perform(step)
+        return self.perform(step)
 
     def groups(self) -> list[Group]:
-        """The groups that have at least one change, by name."""
+        """The groups that hold something, or once did, by name."""
 
         def step(link: Link, deadline: Deadline) -> list[Group]:
             found: list[Group] = []
@@ -137,11 +158,26 @@ class Client:
                 after = found[-1].name if found else ""
                 link.conversation.send(wire.ListGroups(number, after))
                 page = cast(wire.GroupPage, link.ask(("request", number), deadline))
-                found += [Group(str(name), cast(int, head)) for name, _, head, *_ in page.groups]
+                found += [_group(row) for row in page.groups]
                 more = page.more and bool(page.groups)
             return found
 
-        return self._perform(step)
+        return self.perform(step)
+
+    def delete(self, name: str) -> bool:
+        """Remove the group *name* with all that it holds, durably and for good; whether there was one.
+
+        (If the connection was lost meanwhile, the group may have been removed by this call and the answer be
+        False.)  Whoever uses the group gets ``GroupDeletedError``; joining it again makes a new one.
+        """
+
+        def step(link: Link, deadline: Deadline) -> bool:
+            number = link.conversation.next_number()
+            link.conversation.send(wire.DeleteGroup(number, group))
+            return cast(wire.GroupDeleted, link.ask(("request", number), deadline)).existed
+
+        group = checked_name(name)
+        return self.perform(step)
 
     def outcome(self, token: str) -> Outcome:
         """What became of the change that an ``OutcomeUnknown`` was raised for, here or elsewhere.
@@ -152,7 +188,7 @@ class Client:
             InvalidNameError: *token* is not the token of an ``OutcomeUnknown``.
         """
         session, seq = parse_token(token)
-        return self._perform(lambda link, deadline: _ask_outcome(link, session, seq, deadline))
+        return self.perform(lambda link, deadline: _ask_outcome(link, session, seq, deadline))
 
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[None]:
@@ -238,7 +274,7 @@ class Client:
             link.conversation.send(question(channel, number))
             link.ask(("request", number), deadline, channel)
 
-        self._perform(step)
+        self.perform(step)
         if replica.failure is not None:
             raise replica.failure
 
@@ -253,7 +289,7 @@ class Client:
                 link.flush(deadline)
 
         with suppress(ScoreError):
-            self._perform(step)
+            self.perform(step)
 
     def submit(self, replica: Replica, payload: bytes, condition: int) -> Applied | wire.Refused:
         """Bring a change into the order, exactly once; what applying it gave, or the refusal.
@@ -276,6 +312,7 @@ class Client:
                 DeadlineExceeded,
                 ServerError,
                 GroupReplacedError,
+                GroupDeletedError,
                 LocalDivergenceError,
                 ClosedError,
             ) as error:
@@ -304,16 +341,24 @@ class Client:
         link.conversation.send(pending.message(channel))
         pending.sent = True  # before the bytes leave, so that an interrupt errs on the safe side
         answer = link.ask(("submit", pending.seq), deadline, channel)
-        session.answered()
         if isinstance(answer, wire.Taken):
-            return replica.own(answer.position)
+            applied = replica.own(
+                answer.position
+            )  # first: what it gave may be lost, the outcome is not
+            session.answered()
+            return applied
+        session.answered()
         return cast(wire.Refused, answer)
 
-    def open_link(self, deadline: Deadline) -> Link:
+    def another(self) -> Client:
+        """A client of its own, connected to the same server; its user closes it."""
+        return Client(self.url, self._timeout, self._label, 0, self._around)
+
+    def open_link(self, deadline: Deadline, features: Sequence[str] = ()) -> Link:
         """A further connection, for a watch; its owner closes it.  Tries until *deadline*."""
         if self._closed:
             raise self._closed_error()
-        return self._connect(deadline, patient=True)
+        return self._connect(deadline, patient=True, features=features)
 
     def deadline_within(self, seconds: float | None) -> Deadline:
         """As ``deadline_after``, but no later than the ``deadline`` blocks around it allow."""
@@ -382,7 +427,9 @@ class Client:
             if held and self.closed:  # meanwhile, by another thread, which could not wait
                 self._drop()
 
-    def _perform(self, step: Callable[[Link, Deadline], T]) -> T:
+    def perform(self, step: Callable[[Link, Deadline], T]) -> T:
+        """One call: *step* on the link, by the deadline of this moment; again from its beginning, on a new
+        link, if the link was lost."""
         deadline = self._deadline()
         with self._turn(deadline):
             self._settle(deadline)
@@ -440,14 +487,14 @@ class Client:
 
     # ------------------------------------------------------------ the link
 
-    def _connect(self, deadline: Deadline, *, patient: bool) -> Link:
+    def _connect(self, deadline: Deadline, *, patient: bool, features: Sequence[str] = ()) -> Link:
         delays = self.delays()
         failed: ConnectionFailed | None = None
         while True:
             try:
                 if failed is not None:
                     self.pause(next(delays), deadline)
-                return Link(self._around, self._address, self._label, deadline)
+                return Link(self._around, self._address, self._label, deadline, features)
             except ConnectionLost as error:
                 failed = ConnectionFailed(
                     f"{error}; is the address right, and is a score-server running there? (start one "
@@ -491,6 +538,30 @@ def join(link: Link, replica: Replica, deadline: Deadline) -> int:
         channel = conversation.join(replica)
         link.ask(("joined", channel), deadline, channel)
     return channel
+
+
+def checked_name(group: str) -> str:
+    """*group*, if it can be a group's name.
+
+    Raises:
+        TypeError, InvalidNameError: it cannot.
+    """
+    if not isinstance(group, str):
+        raise TypeError(f"a group's name is text, not {group!r}")
+    try:
+        size = len(group.encode())
+    except UnicodeEncodeError:
+        raise InvalidNameError(f"{group!r} is not a group's name: lone surrogates") from None
+    if not 1 <= size <= 255:
+        raise InvalidNameError(f"a group's name has 1 to 255 bytes; {group[:40]!r}... has {size}")
+    return group
+
+
+def _group(row: list[object]) -> Group:
+    name, _, head, floor, place, tail, size, keep = cast(
+        "tuple[str, bytes, int, int, int, int, int, bool]", row
+    )
+    return Group(name, head, floor, place, size, tail, keep)
 
 
 def _ask_outcome(link: Link, session: bytes, seq: int, deadline: Deadline) -> Outcome:

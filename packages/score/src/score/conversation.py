@@ -8,14 +8,19 @@ After any exception from here the conversation is over: close the socket and beg
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from score_server.wire.connection import CONNECTION_CLOSED, NEED_DATA, Connection, Role
 from score_server.wire.errors import RemoteProtocolError
 from score_server.wire.limits import Limits
 from score_server.wire.messages import (
+    BEHIND_TRIM,
     GROUP_DAMAGED,
+    GROUP_DELETED,
     GROUP_REPLACED,
+    OUT_OF_ORDER,
     OVERLOADED,
     PROTOCOL_VERSION,
     SESSION_EXPIRED,
@@ -26,6 +31,7 @@ from score_server.wire.messages import (
     Bye,
     Entries,
     Error,
+    GroupDeleted,
     GroupPage,
     Hello,
     Join,
@@ -35,22 +41,46 @@ from score_server.wire.messages import (
     Outcome,
     Pong,
     Refused,
+    Resume,
     SessionOpened,
+    SnapshotChunk,
+    SnapshotKept,
     Synced,
     Taken,
+    Trimmed,
     TurnGranted,
+    WantSnapshot,
     Welcome,
 )
 
 from .errors import (
     GroupDamagedError,
+    GroupDeletedError,
     GroupReplacedError,
     ProtocolError,
     ScoreError,
     ServerBusyError,
     ServerError,
 )
-from .replica import Replica
+from .snapshot import Incoming
+
+
+class Member(Protocol):
+    """What joins a group and is handed what comes on its channel: a ``replica.Replica``, say."""
+
+    @property
+    def group(self) -> str: ...
+    @property
+    def keep(self) -> bool: ...
+    @property
+    def resets(self) -> int:
+        """Counts how often it has gone back: what comes on earlier channels does not fit any more."""
+        ...
+
+    def resume(self) -> Resume | None: ...
+    def joined(self, message: Joined) -> Incoming | None: ...
+    def receive_chunk(self, incoming: Incoming, offset: int, data: bytes) -> object: ...
+    def receive_all(self, encoded: list[bytes]) -> None: ...
 
 
 class ConnectionLost(Exception):
@@ -80,16 +110,18 @@ class Conversation:
         entry_bytes: bytes of entries received so far, for a watch's credit.
     """
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, features: Sequence[str] = ()) -> None:
         self._wire = Connection(Role.CLIENT, Limits())
-        self._out: list[Message] = [Hello(PROTOCOL_VERSION, label, [], None)]
+        self._out: list[Message] = [Hello(PROTOCOL_VERSION, label, list(features), None)]
+        self._wanted: dict[str, None] = {}
+        self._incoming: dict[int, Incoming] = {}
         self._answers: dict[Key, Message] = {}
         self._channel_errors: dict[int, ScoreError] = {}
         # Weak: a structure that its program has dropped needs no entries.
-        self._replicas: WeakValueDictionary[int, Replica] = WeakValueDictionary()
-        self._channel_of: WeakKeyDictionary[Replica, int] = WeakKeyDictionary()
+        self._replicas: WeakValueDictionary[int, Member] = WeakValueDictionary()
+        self._channel_of: WeakKeyDictionary[Member, int] = WeakKeyDictionary()
         self._channels: set[int] = set()
-        self._resets: WeakKeyDictionary[Replica, int] = WeakKeyDictionary()
+        self._resets: WeakKeyDictionary[Member, int] = WeakKeyDictionary()
         self._last_number = 0
         self.limits = Limits()
         self.session: bytes | None = None
@@ -113,7 +145,7 @@ class Conversation:
         self._last_number += 1
         return self._last_number
 
-    def join(self, replica: Replica) -> int:
+    def join(self, replica: Member) -> int:
         """Put a ``Join`` in line; the answer comes as ("joined", the channel returned)."""
         self._leave_dropped()
         channel = self.next_number()
@@ -121,18 +153,18 @@ class Conversation:
         self._channel_of[replica] = channel
         self._resets[replica] = replica.resets
         self._channels.add(channel)
-        self.send(Join(channel, replica.group, replica.resume()))
+        self.send(Join(channel, replica.group, replica.resume(), replica.keep))
         return channel
 
-    def channel_of(self, replica: Replica) -> int | None:
+    def channel_of(self, replica: Member) -> int | None:
         """The channel that *replica* has on this connection."""
         return self._channel_of.get(replica)
 
-    def is_behind_reset(self, replica: Replica) -> bool:
+    def is_behind_reset(self, replica: Member) -> bool:
         """Whether *replica* was emptied (perhaps by way of another connection) since it joined here."""
         return self._resets.get(replica, replica.resets) != replica.resets
 
-    def leave(self, replica: Replica) -> None:
+    def leave(self, replica: Member) -> None:
         """Give up *replica*'s channel, if it has one."""
         channel = self._channel_of.pop(replica, None)
         if channel is not None:
@@ -144,8 +176,14 @@ class Conversation:
             return
         for channel in self._channels - set(self._replicas):
             self._channels.discard(channel)
+            self._incoming.pop(channel, None)
             if channel not in self._channel_errors:
                 self.send(Leave(channel))
+
+    def wanted(self) -> list[str]:
+        """The groups of which the server has asked for snapshots since this was asked last."""
+        wanted, self._wanted = self._wanted, {}
+        return list(wanted)
 
     def bye(self, settled: int) -> None:
         """Put the last message of an orderly end in line."""
@@ -192,17 +230,25 @@ class Conversation:
                 replica = self._replicas.get(channel)
                 self.entry_bytes += sum(map(len, entries))
                 if replica is not None:
+                    if channel in self._incoming:
+                        raise RemoteProtocolError(OUT_OF_ORDER, "entries before a snapshot's end")
                     replica.receive_all(entries)
+            case SnapshotChunk(channel, offset, data):
+                self._receive_chunk(channel, offset, data)
             case Taken() | Refused():
                 self._answers["submit", message.seq] = message
-            case Synced() | Outcome() | GroupPage() | TurnGranted():
+            case (
+                Synced() | Outcome() | GroupPage() | TurnGranted()
+                | Trimmed() | SnapshotKept() | GroupDeleted()
+            ):  # fmt: skip
                 self._answers["request", message.request] = message
             case Pong():
                 self._answers["ping", message.token] = message
             case Joined():
                 replica = self._replicas.get(message.channel)
-                if replica is not None:
-                    replica.joined(message)
+                incoming = replica.joined(message) if replica is not None else None
+                if incoming is not None:
+                    self._incoming[message.channel] = incoming
                 self._answers["joined", message.channel] = message
             case Welcome():
                 self.limits = message.limits
@@ -210,6 +256,9 @@ class Conversation:
             case SessionOpened():
                 self.session = message.session
                 self._answers["session", 0] = message
+            case WantSnapshot(group):
+                if len(self._wanted) < ANSWERS_MAX:  # asked again when their logs have doubled
+                    self._wanted[group] = None
             case _:
                 # The wire's tables let nothing else through.
                 assert isinstance(message, Error)
@@ -217,10 +266,24 @@ class Conversation:
         if len(self._answers) > ANSWERS_MAX:
             raise ProtocolError("the server gives answers that nobody has asked for")
 
+    def _receive_chunk(self, channel: int, offset: int, data: bytes) -> None:
+        replica, incoming = self._replicas.get(channel), self._incoming.get(channel)
+        if replica is None:
+            self._incoming.pop(channel, None)  # dropped; the server does not know yet
+            return
+        if incoming is None:
+            raise RemoteProtocolError(OUT_OF_ORDER, "a piece of a snapshot that was not announced")
+        if incoming.received + len(data) >= incoming.size:
+            del self._incoming[channel]  # the last one, or too much
+        replica.receive_chunk(incoming, offset, data)
+
     def _failed(self, error: Error) -> None:
+        if error.code == BEHIND_TRIM:
+            raise ConnectionLost(f"the server says: {error.text}")  # joining again is the cure
         if error.channel:
             replica = self._replicas.get(error.channel)
             name = replica.group if replica is not None else "?"
+            self._incoming.pop(error.channel, None)
             self._channel_errors[error.channel] = _channel_error(error, name)
             return
         if error.code in _RECONNECT:
@@ -240,6 +303,10 @@ def _channel_error(error: Error, group: str) -> ScoreError:
         return GroupReplacedError(
             f"group {group!r} on the server is not the one this view has followed ({error.text}); "
             "the view can still be read: save what you need and join again with a new structure"
+        )
+    if error.code == GROUP_DELETED:
+        return GroupDeletedError(
+            f"group {group!r} was deleted; the view can still be read, and a new structure makes a new group"
         )
     if error.code == GROUP_DAMAGED:
         return GroupDamagedError(f"group {group!r}: the server says: {error.text}")

@@ -77,6 +77,17 @@ class GroupReplacedError(ScoreError):
     removed and made anew.  The view can be read; join again with a new structure."""
 
 
+class GroupDeletedError(ScoreError):
+    """Somebody has deleted the group.  The view can be read; a new structure of the name makes a new group."""
+
+
+class DivergedError(ScoreError):
+    """Two folds of the same changes differ: one of the programs that made them, or its machine, is wrong.
+
+    (ucore's ``LocalDivergenceError`` says that this program wrote past a structure's methods.)
+    """
+
+
 class ArchiveError(ScoreError, ValueError):
     """A file is not an archive of a group, or not all of one."""
 

@@ -7,8 +7,10 @@ Rules
   a call may both bring them).
 - The position *is* the tree's position; the chain is kept with the position it belongs to.  If an
   interrupt came between the two, or inside applying, they disagree, and the replica has to be
-  rebuilt (``suspect``): emptied with ``reset`` and read again from the log.  Handles survive that.
-- A change that cannot be applied here (unknown type, newer operations) stops the replica for good at
+  rebuilt (``suspect``): emptied with ``reset`` and read again.  Handles survive that.
+- Where the server has no log any more it sends a snapshot.  Loading it is one step like any other: what changed
+  in between is not known one by one, so a watch is told once ("reload"), and a strict change conflicts.
+- A change or a snapshot that cannot be applied here (unknown type, newer operations) stops the replica for good at
   its last whole change: ``failure`` is then raised by every call that would move it.
 """
 
@@ -16,19 +18,23 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from score_server.wire.entry import Entry, decode_entry, next_chain
 from score_server.wire.errors import RemoteProtocolError
 from score_server.wire.messages import MALFORMED, OUT_OF_ORDER, Joined, Resume
-from ucore.base import Applied, Effect, Strict
-from ucore.errors import CannotApplyError
+from ucore import codes
+from ucore.base import ABSENT, Applied, Effect, Strict
+from ucore.errors import CannotApplyError, SkeletonError
+from ucore.ops import KINDS
 from ucore.tree import Tree
 from ucore.updatable import Update
 
-from .errors import ProtocolError, WatchOverflowError
+from .errors import ProtocolError, ServerError, WatchOverflowError
 from .payload import decode_update
 from .runs import RUN_ENTRIES_MAX, EntryRun, read_entries
+from .snapshot import Incoming, Progress, announced, decode_dump
 
 # A watch that nobody reads while its view goes on; about 100 MB of small changes.
 WATCH_CHANGES_MAX = 200_000
@@ -44,7 +50,9 @@ class Change(NamedTuple):
         time_ms: the server's clock when it was ordered, milliseconds since 1970 UTC.
         label: the name the author's client gave itself.
         node: the container that changed (the structure itself, or one nested in it).
-        kind: "put" or "delete" (maps), "set", "insert", "remove" or "reorder" (lists and stacks).
+        kind: "put" or "delete" (maps), "set", "insert", "remove" or "reorder" (lists and stacks);
+            "reload" when the view was so far behind that the server had only a snapshot for it: anything
+            may have changed, at once, up to this position (key None, label '', time_ms 0).
         key: the key, or the index at that moment.
         old: the value before, ``ucore.ABSENT`` if there was none; containers as plain copies.
         new: the value after, ``ucore.ABSENT`` if there is none.
@@ -82,6 +90,12 @@ class Feed:
             [Change(entry.position, entry.time_ms, entry.label, *effect) for effect in effects]
         )
 
+    def offer_reload(self, position: int, root: object) -> None:
+        """Add that everything may have changed up to *position*; as with ``offer``, once."""
+        last = self._changes[-1].position if self._changes else self._read_up_to
+        if position > last and not self._overflowed:
+            self._changes.append(Change(position, 0, "", root, "reload", None, ABSENT, ABSENT))
+
     def has_more(self) -> bool:
         """Whether the view holds a change that was not taken yet.
 
@@ -105,22 +119,33 @@ class Replica:
     """One view's tree and its place.  See the module's rules."""
 
     __slots__ = (
-        "__weakref__", "_awaited", "_chain", "_chain_position", "_own", "_since", "failure",
-        "feeds", "group", "incarnation", "resets", "tree",
+        "__weakref__", "_awaited", "_chain", "_chain_position", "_goal", "_loaded",
+        "_noted_from", "_own", "_since", "failure", "feeds", "group", "incarnation", "keep", "progress",
+        "resets", "tree", "until",
     )  # fmt: skip
 
-    def __init__(self, group: str, tree: Tree) -> None:
+    def __init__(
+        self, group: str, tree: Tree, *, keep: bool = False, until: int | None = None
+    ) -> None:
+        """*keep*: the group keeps its history, if joining makes it.  *until*: the position behind which
+        no entry is taken in any more."""
         self.group = group
         self.tree = tree
+        self.keep = keep
+        self.until = until
+        self.progress: Callable[[Progress], object] | None = None
         self.incarnation: bytes | None = None
-        self.failure: CannotApplyError | None = None
+        self.failure: CannotApplyError | SkeletonError | None = None
         self.feeds: list[Feed] = []
         self.resets = 0
         self._chain = b""
         self._chain_position = 0
+        self._goal = 0  # the head when it joined
+        self._loaded = 0  # the position of the latest snapshot loaded
         self._awaited: tuple[bytes, int] | None = None
         self._own: Applied | None = None
         self._since: list[Effect] | None = None
+        self._noted_from = 0
 
     # ------------------------------------------------------------ the place
 
@@ -146,12 +171,20 @@ class Replica:
             return None
         return Resume(self.incarnation, self.position, self._chain)
 
-    def joined(self, message: Joined) -> None:
-        """The server's answer to a join.
+    def joined(self, message: Joined) -> Incoming | None:
+        """The server's answer to a join; the snapshot that is going to come, if one is.
 
         Raises:
             RemoteProtocolError: the server goes on from another place than asked.
         """
+        self._goal = message.head
+        incoming = announced(message)
+        if incoming is not None:
+            if not self._is_new(incoming):
+                raise RemoteProtocolError(
+                    OUT_OF_ORDER, f"position {self.position} is answered with an older snapshot"
+                )
+            return incoming
         if message.position not in (0, self.position):
             raise RemoteProtocolError(
                 OUT_OF_ORDER,
@@ -161,6 +194,60 @@ class Replica:
             self.incarnation = self._chain = message.incarnation
         elif message.position == 0 or message.incarnation != self.incarnation:
             raise RemoteProtocolError(OUT_OF_ORDER, "the resumed group is not the one asked for")
+        return None
+
+    # ------------------------------------------------------------ snapshots
+
+    def receive_chunk(self, incoming: Incoming, offset: int, data: bytes) -> bool:
+        """Take the next piece of *incoming* in; with the last one, become what it holds.  Whether it was.
+
+        Raises:
+            RemoteProtocolError: see ``Incoming.add``.
+        """
+        done = incoming.add(offset, data)
+        if self.progress is not None:
+            self.progress(Progress("snapshot", incoming.received, incoming.size))
+        # Another connection may have brought the replica further meanwhile.
+        if done and self.failure is None and self._is_new(incoming):
+            try:
+                self._load(incoming)
+            except (CannotApplyError, SkeletonError) as error:
+                error.add_note(
+                    f"group {self.group!r}, snapshot of change {incoming.position}; "
+                    f"this view stops at change {self.position}"
+                )
+                self.failure = error
+        return done
+
+    def _is_new(self, incoming: Incoming) -> bool:
+        """Whether *incoming* would move this replica on."""
+        same = self.position == 0 or incoming.incarnation == self.incarnation
+        return same and incoming.position > self.position
+
+    def _load(self, incoming: Incoming) -> None:
+        position = incoming.position
+        dump = decode_dump(incoming.take(), position)
+        self.incarnation = incoming.incarnation
+        self.become(dump)
+        for feed in self.feeds:
+            feed.offer_reload(position, self.tree.root)
+        self._loaded = position
+        self._chain = incoming.chain
+        self._chain_position = position  # last: until now an interrupt has it read again
+
+    def become(self, dump: object) -> None:
+        """Load *dump* into the tree.
+
+        Raises:
+            SkeletonError: it is of another kind of structure.
+            CannotApplyError: it says nothing that this program understands.
+        """
+        match dump:
+            case [codes.OPS_VERSION, _, _, [int(number), *_]] if number in KINDS:
+                kind, own = KINDS[number], self.tree.root._kind_
+                if kind != own:
+                    raise SkeletonError(f"group {self.group!r} holds a {kind}, not a {own}")
+        self.tree.load(dump)
 
     # ------------------------------------------------------------ entries
 
@@ -168,7 +255,9 @@ class Replica:
         """``receive`` each, in order; many at a time, where that comes to the same."""
         for start in range(0, len(encoded), RUN_ENTRIES_MAX):
             some = encoded[start : start + RUN_ENTRIES_MAX]
-            run = read_entries(some, self.position) if self.failure is None else None
+            run = None
+            if self.failure is None and self.until is None:
+                run = read_entries(some, self.position)
             if run is None:
                 for one in some:
                     self.receive(one)
@@ -177,6 +266,8 @@ class Replica:
                     self._append(Entry._make(row), one, plain)
                     if self.failure is not None:
                         return
+        if self.progress is not None:
+            self.progress(Progress("changes", self.position, self._goal))
 
     def _append_run(self, run: EntryRun, encoded: list[bytes]) -> bool:
         """Apply the next entries in one go, if nobody wants to know what each of them does."""
@@ -203,13 +294,16 @@ class Replica:
             entry = decode_entry(encoded)
         except ValueError as error:
             raise RemoteProtocolError(MALFORMED, f"not an entry: {error}") from error
-        if self.failure is not None or entry.position <= self.position:
+        if self.failure is not None or entry.position <= self.position or self._is_done():
             return
         if entry.predecessor != self.position:
             raise RemoteProtocolError(
                 OUT_OF_ORDER, f"entry {entry.position} does not follow position {self.position}"
             )
         self._append(entry, encoded)
+
+    def _is_done(self) -> bool:
+        return self.until is not None and self.position >= self.until
 
     def _append(self, entry: Entry, encoded: bytes, plain: object = None) -> None:
         """Apply the next entry; *plain*: what its payload decodes to, where that is known."""
@@ -252,10 +346,16 @@ class Replica:
 
         Raises:
             CannotApplyError: the view stopped before it.
+            ServerError: the entry was trimmed, and is part of the snapshot that the view holds.
             ProtocolError: the server said so without having sent the entry.
         """
         if self.failure is not None:
             raise self.failure
+        if self._own is None and position <= self._loaded:
+            raise ServerError(
+                f"group {self.group!r}: the change took effect at {position}, and what it gave is not known: "
+                "the view was loaded from a snapshot that holds it"
+            )
         if self._own is None or self.position < position:
             raise ProtocolError(
                 f"the server says that a change stands at {position} but did not send it"
@@ -266,6 +366,7 @@ class Replica:
     def note_effects(self) -> None:
         """From here on, keep what changes, for ``conflicts_with``."""
         self._since = []
+        self._noted_from = self.position
 
     def stop_noting_effects(self) -> None:
         self._since = None
@@ -275,6 +376,8 @@ class Replica:
         assert self._since is not None, "note_effects comes first"
         if strict.node_id is None or strict.node_id not in self.tree.nodes:
             return True
+        if self._loaded > self._noted_from:
+            return True  # whatever changed up to there
         node = self.tree.nodes[strict.node_id]
         return any(
             effect.node is node

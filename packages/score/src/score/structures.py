@@ -14,6 +14,7 @@ from ucore import UMap, UStack, UVec
 
 from .client import Client
 from .errors import DeadlineExceeded
+from .snapshot import Progress
 from .view import View
 from .watch import Follower, Watch
 
@@ -49,14 +50,20 @@ class Shared:
     else:
         __slots__ = ()
 
-    def _join(self, client: Client, group: str) -> None:
+    def _join(
+        self,
+        client: Client,
+        group: str,
+        keep_history: bool,
+        progress: Callable[[Progress], object] | None,
+    ) -> None:
         if hasattr(self, "_view"):
             raise TypeError(
                 "a shared structure is made once; to join another group make another structure"
             )
         skeleton = self._spec.skeleton()  # type: ignore[attr-defined]
         view = View(client, group, skeleton or [self._kind_, None])  # type: ignore[attr-defined]
-        view.open(self._attach(view))  # type: ignore[attr-defined]
+        view.open(self._attach(view), keep_history, progress)  # type: ignore[attr-defined]
         self._view = view
 
     @property
@@ -120,6 +127,16 @@ class Shared:
         finally:
             follower.close()
 
+    def verify(self) -> None:
+        """Compare the view with what the server has: bring it up to date, fold the group once more over
+        another connection, and compare all of it.  Takes as long as joining the group.
+
+        Raises:
+            DivergedError: they differ.  That is logged, and the view has been loaded again.
+            ScoreError: others, by culprit.
+        """
+        self._view.verify()
+
     @classmethod
     def load(cls, plain: object) -> NoReturn:  # noqa: ARG003
         """A shared structure is loaded from its group; a dump of it, by ucore's own classes."""
@@ -153,14 +170,28 @@ class SMap(Shared, _Map[K, V]):
 
     __slots__ = ("_view",)
 
-    def __init__(self, client: Client, group: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        group: str,
+        *,
+        keep_history: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> None:
         """Join *group* and load its state.
+
+        Args:
+            client: from ``score.connect``.
+            group: a name of 1 to 255 bytes; if there is no such group, this makes it.
+            keep_history: a group that this makes keeps every change for ever: none is ever trimmed away.
+            progress: called with a ``Progress`` now and then while the state is loaded.
 
         Raises:
             SkeletonError: the group holds a structure of another kind or nesting.
+            UnknownTypeError, UpgradeNeededError: this program is too old for what the group holds.
             ScoreError: others, by culprit.
         """
-        self._join(client, group)
+        self._join(client, group, keep_history, progress)
 
     @classmethod
     def fromkeys(cls, *_: Any) -> NoReturn:
@@ -175,9 +206,16 @@ class SVec(Shared, _Vec[T]):
 
     __slots__ = ("_view",)
 
-    def __init__(self, client: Client, group: str) -> None:
-        """Join *group* and load its state; raises as ``SMap`` does."""
-        self._join(client, group)
+    def __init__(
+        self,
+        client: Client,
+        group: str,
+        *,
+        keep_history: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> None:
+        """Join *group* and load its state; all as with ``SMap``."""
+        self._join(client, group, keep_history, progress)
 
 
 class SStack(Shared, _Stack[T]):
@@ -185,6 +223,13 @@ class SStack(Shared, _Stack[T]):
 
     __slots__ = ("_view",)
 
-    def __init__(self, client: Client, group: str) -> None:
-        """Join *group* and load its state; raises as ``SMap`` does."""
-        self._join(client, group)
+    def __init__(
+        self,
+        client: Client,
+        group: str,
+        *,
+        keep_history: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> None:
+        """Join *group* and load its state; all as with ``SMap``."""
+        self._join(client, group, keep_history, progress)

@@ -6,6 +6,7 @@ the group's order, and the tree moves when the entry comes back.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -20,11 +21,11 @@ from ucore.tree import Tree
 from ucore.types import merge_skeletons
 from ucore.updatable import Update
 
-from .client import Client
+from .client import Client, checked_name
 from .errors import (
     ClosedError,
     ConflictError,
-    InvalidNameError,
+    DivergedError,
     NotTakenError,
     OpenTransactionError,
     ServerError,
@@ -33,9 +34,12 @@ from .errors import (
 )
 from .payload import encode_update
 from .replica import Replica
+from .snapshot import Progress, empty, encode_dump
 from .transactions import run_transaction
 
 R = TypeVar("R")
+
+logger = logging.getLogger("score")
 
 
 class View:
@@ -47,20 +51,27 @@ class View:
                 f"the first argument is a score.Client (from score.connect()), not {client!r}"
             )
         self.client = client
-        self.group = _checked_name(group)
+        self.group = checked_name(group)
         self._skeleton = skeleton
         self._own()
         self.closed = False
         self.replica: Replica
 
-    def open(self, tree: Tree) -> None:
-        """Join the group and load its state.
+    def open(
+        self,
+        tree: Tree,
+        keep_history: bool = False,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> None:
+        """Join the group and load its state; the arguments are those of ``SMap``.
 
         Raises:
             SkeletonError: the group holds another kind of structure.
         """
-        self.replica = Replica(self.group, tree)
+        self.replica = Replica(self.group, tree, keep=keep_history)
+        self.replica.progress = progress
         self.client.sync(self.replica)
+        self.replica.progress = None
         merge_skeletons(tree.skeleton, self._skeleton, f"group {self.group!r}")
 
     # ------------------------------------------------------------ ucore's owner
@@ -182,6 +193,33 @@ class View:
             tree.verify(tree.root)
         self.client.sync(self.replica)
 
+    def verify(self) -> None:
+        """Compare the view with what the server has; see ``Shared.verify``."""
+        self._check()
+        replica = self.replica
+        with self.client.as_one_call() as deadline, self.client.another() as client:
+            with client.until(deadline):
+                while True:
+                    self.client.sync(replica)
+                    fresh = Replica(self.group, empty(replica.tree), until=replica.position)
+                    client.sync(fresh)
+                    if fresh.position == replica.position:  # else there is a later snapshot by now
+                        break
+            if encode_dump(fresh.tree) == encode_dump(replica.tree):
+                return
+            text = (
+                f"group {self.group!r}: at change {replica.position} the content of this view is not what the "
+                "server's changes make of it"
+            )
+            logger.error("%s; loading it again", text)
+            replica.reset()
+            self.client.sync(replica)
+        raise DivergedError(
+            f"{text}. It has been loaded again and is right now; whatever was decided by it before may not be. "
+            "Either something wrote past the structure's methods (list.append(v, x), heapq), or score or "
+            "this machine is wrong"
+        )
+
     def check(self) -> None:
         """Raise unless the structure may be used here and now."""
         self._check()
@@ -207,18 +245,6 @@ class View:
                     "another one on the same client in this thread"
                 )
             self._own()  # after fork, by whichever thread of the child comes first
-
-
-def _checked_name(group: str) -> str:
-    if not isinstance(group, str):
-        raise TypeError(f"a group's name is text, not {group!r}")
-    try:
-        size = len(group.encode())
-    except UnicodeEncodeError:
-        raise InvalidNameError(f"{group!r} is not a group's name: lone surrogates") from None
-    if not 1 <= size <= 255:
-        raise InvalidNameError(f"a group's name has 1 to 255 bytes; {group[:40]!r}... has {size}")
-    return group
 
 
 def _without_first(applied: Applied) -> Applied:
