@@ -9,20 +9,21 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .config import Config, ConfigError, parse
+from .config import Config, ConfigError, parse, parse_fsck
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a server as *argv* (default: the process's own) says, until it is told to stop.
+    """Run a server as *argv* (default: the process's own) says, until it is told to stop; or check a store.
 
     Returns the exit status.  What is wrong is said in one line on stderr, without a traceback.
     """
+    given = sys.argv[1:] if argv is None else argv
     try:
-        config = parse(sys.argv[1:] if argv is None else argv, os.environ)
+        if given[:1] == ["fsck"]:
+            return _fsck(parse_fsck(given[1:]))
+        return _run(parse(given, os.environ))
     except ConfigError as error:
         return _complain(str(error), 2)
-    try:
-        return _run(config)
     except KeyboardInterrupt:  # before the server takes the signal over, or after it is done
         return _complain("interrupted", 130)
 
@@ -36,6 +37,17 @@ def _run(config: Config) -> int:
         return run(config)
     except StartError as error:
         return _complain(log.printable(str(error)), 1)
+
+
+def _fsck(path: str) -> int:
+    from .shell.log import printable
+    from .stores.base import StoreUnusable
+    from .stores.fsck import fsck
+
+    try:
+        return 0 if fsck(path, lambda text: print(printable(text), flush=True)) else 1
+    except StoreUnusable as error:
+        return _complain(printable(str(error)), 1)
 
 
 def _complain(text: str, status: int) -> int:

@@ -27,6 +27,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 _YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 _EPILOG = """\
+score-server fsck FILE checks a store offline and says what it found (score-server fsck --help).
+
 Environment variables stand in for flags that are not given:
   SCORE_LISTEN (several separated by commas), SCORE_STORE, SCORE_NO_AUTH (1 or 0), SCORE_LOG_LEVEL.
 
@@ -152,6 +154,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"score-server {__version__}")
     return parser
+
+
+def parse_fsck(argv: Sequence[str]) -> str:
+    """The file that *argv*, what comes behind ``fsck``, names.
+
+    ``--help`` prints and raises ``SystemExit(0)``, as argparse does.
+
+    Raises:
+        ConfigError: with one line that says what to write instead.
+    """
+    parser = _Parser(
+        prog="score-server fsck",
+        description=(
+            "Checks everything in a store, without a server and without writing: SQLite's own structures, "
+            "every entry, chain and snapshot, the sessions and what they were promised."
+        ),
+        epilog="Exit status: 0 all is whole; 1 it is not, or cannot be looked into; 2 the command line makes no sense.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("file", metavar="FILE", help="the store's file, or its sqlite:/// URL")
+    return str(parser.parse_args(argv).file).removeprefix("sqlite:///")
 
 
 def parse(argv: Sequence[str], env: Mapping[str, str]) -> Config:

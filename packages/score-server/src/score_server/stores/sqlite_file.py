@@ -16,6 +16,10 @@ APPLICATION_ID = 0x53434F52  # "SCOR": `file shared.db` shows it
 SCHEMA_VERSION = 1
 _HEADER_BYTES = 100  # of an SQLite file; it writes whole pages
 MADE = b"a store was made\n"  # in the lock file, behind the process's number
+# All 0 in an empty file.
+_MARKS = (
+    "PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_schema",
+)  # fmt: skip
 
 
 def code(error: sqlite3.Error) -> int:
@@ -130,22 +134,30 @@ def check_log(path: str) -> None:
 
 def _check_or_create(db: sqlite3.Connection, path: str) -> None:
     """See that the file is ours and of this schema; make the schema in an empty one."""
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if not application and not version and not tables:
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only an empty file takes it
-        db.execute("BEGIN IMMEDIATE")
-        for statement in filter(str.strip, SCHEMA.split(";")):
-            db.execute(statement)
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        db.execute("COMMIT")
-    elif application != APPLICATION_ID:
+    if any(db.execute(sql).fetchone() != (0,) for sql in _MARKS):
+        check_schema(db, path)
+        return
+    db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only an empty file takes it
+    db.execute("BEGIN IMMEDIATE")
+    for statement in filter(str.strip, SCHEMA.split(";")):
+        db.execute(statement)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    db.execute("COMMIT")
+
+
+def check_schema(db: sqlite3.Connection, path: str) -> None:
+    """See that the file is ours and of this schema.
+
+    Raises:
+        StoreUnusable: it is not.
+    """
+    application, version, _ = (db.execute(sql).fetchone()[0] for sql in _MARKS)
+    if application != APPLICATION_ID:
         raise StoreUnusable(
             f"{path} is an SQLite file, but not a score-server's; give another path"
         )
-    elif version != SCHEMA_VERSION:
+    if version != SCHEMA_VERSION:
         raise StoreUnusable(
             f"{path} was made by a newer score-server (schema {version}; this one knows "
             f"{SCHEMA_VERSION}); use that one, or another path"
