@@ -5,16 +5,25 @@ from __future__ import annotations
 import pytest
 
 from score import replica as module
-from score.errors import ProtocolError, WatchOverflowError
+from score.errors import ProtocolError, ServerError, WatchOverflowError
 from score.payload import encode_update
-from score.replica import Feed, Replica
+from score.replica import Change, Feed, Replica
 from score.runs import RUN_ENTRIES_MAX
-from score_server.wire.entry import Entry, encode_entry, next_chain
+from score.snapshot import Incoming, Progress, encode_dump
+from score_server.wire import codec
+from score_server.wire.entry import Entry, encode_entry, next_chain, snapshot_digest
 from score_server.wire.errors import RemoteProtocolError
-from score_server.wire.messages import Joined, Resume
-from ucore import ABSENT, UMap, Update
+from score_server.wire.messages import Joined, Resume, SnapshotInfo
+from ucore import ABSENT, UMap, Update, UVec
 from ucore.base import Strict
-from ucore.errors import CannotApplyError, UnknownTypeError
+from ucore.errors import (
+    CannotApplyError,
+    MalformedUpdateError,
+    SkeletonError,
+    UnknownTypeError,
+    UpgradeNeededError,
+)
+from ucore.node import Container
 from ucore.tree import Tree
 
 INCARNATION, SESSION = b"i" * 16, b"s" * 16
@@ -331,3 +340,189 @@ def test_effects_that_are_asked_for_come_from_a_run_as_well(log: Log) -> None:
     replica.note_effects()
     replica.receive_all([log.entry(put("k", i)) for i in range(20)])
     assert replica.conflicts_with(Strict((0, 0), None))
+
+
+# ---------------------------------------------------------------- snapshots
+
+
+def dump_of(position: int, root: Container | None = None, **content: object) -> bytes:
+    """The snapshot at *position* of a map with *content*, or of *root*."""
+    tree = (root if root is not None else UMap(content))._tree
+    tree.position = position
+    tree.skeleton = [tree.root._kind_, None]
+    return encode_dump(tree)
+
+
+def announce(replica: Replica, position: int, data: bytes, chain: bytes = b"c" * 16) -> Incoming:
+    info = SnapshotInfo(chain, len(data), snapshot_digest(data))
+    incoming = replica.joined(Joined(2, INCARNATION, position, position + 1, info))
+    assert incoming is not None
+    return incoming
+
+
+def load(replica: Replica, position: int, data: bytes) -> None:
+    incoming = announce(replica, position, data)
+    half = len(data) // 2
+    assert not replica.receive_chunk(incoming, 0, data[:half])
+    assert replica.receive_chunk(incoming, half, data[half:])
+
+
+def test_a_snapshot_becomes_the_content_and_entries_follow_it(log: Log, replica: Replica) -> None:
+    load(replica, 4, dump_of(4, a=1))
+    assert content(replica) == {"a": 1}
+    assert replica.resume() == Resume(INCARNATION, 4, b"c" * 16)
+    assert not replica.suspect
+    log.head, log.chain = 4, b"c" * 16
+    replica.receive_all([log.entry(put("b", 2))])
+    assert content(replica) == {"a": 1, "b": 2}
+    assert replica.resume() == Resume(INCARNATION, 5, log.chain)
+
+
+def test_a_replica_that_lags_is_loaded_anew_and_its_handles_go_on(
+    log: Log, replica: Replica
+) -> None:
+    replica.receive(log.entry(put("a", [36, 0, 1, 1])))
+    handle = replica.tree.root["a"]  # type: ignore[index]
+    other: UMap[str, object] = UMap()
+    other["a"] = [1]
+    assert other["a"]._id == handle._id
+    other["a"].append(2)  # type: ignore[attr-defined]
+    load(replica, 9, dump_of(9, other))
+    assert replica.tree.root["a"] is handle  # type: ignore[index]
+    assert handle == [1, 2]
+
+
+def test_a_watch_is_told_of_a_reload_once_and_of_what_follows(log: Log, replica: Replica) -> None:
+    replica.receive(log.entry(put("a", 1)))
+    feed = Feed(replica.position)
+    replica.feeds = [feed]
+    data = dump_of(4, a=2)
+    load(replica, 4, data)
+    replica.reset()  # as after an interrupt
+    load(replica, 4, data)
+    log.head = 4
+    replica.receive(log.entry(put("a", 3)))
+    told = []
+    while feed.has_more():
+        told.append(feed.take())
+    root = replica.tree.root
+    assert told[0] == Change(4, 0, "", root, "reload", None, ABSENT, ABSENT)
+    assert [(change.position, change.kind, change.old, change.new) for change in told[1:]] == [
+        (5, "put", 2, 3)
+    ]
+    replica.reset()
+    load(replica, 4, data)
+    assert not feed.has_more()
+
+
+def test_a_watch_that_has_overflowed_is_told_of_no_reload_either(
+    log: Log, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WATCH_CHANGES_MAX", 1)
+    feed = Feed(0)
+    replica.feeds = [feed]
+    replica.receive(log.entry(put("a", 1)))
+    replica.receive(log.entry(put("a", 2)))
+    load(replica, 4, dump_of(4))
+    assert feed.take().position == 1
+    with pytest.raises(WatchOverflowError):
+        feed.has_more()
+
+
+def test_a_strict_change_conflicts_with_a_reload(log: Log, replica: Replica) -> None:
+    replica.receive(log.entry(put("a", 1)))
+    replica.note_effects()
+    assert not replica.conflicts_with(Strict((0, 0), None))
+    load(replica, 4, dump_of(4, a=1))
+    assert replica.conflicts_with(Strict((0, 0), None))
+    replica.stop_noting_effects()
+    replica.note_effects()
+    assert not replica.conflicts_with(Strict((0, 0), None))
+
+
+def test_a_snapshot_that_came_too_late_is_passed_over(log: Log, replica: Replica) -> None:
+    data = dump_of(2, a="old")
+    incoming = announce(replica, 2, data)
+    replica.receive_all([log.entry(put("a", value)) for value in range(3)])
+    assert replica.receive_chunk(incoming, 0, data)
+    assert content(replica) == {"a": 2}
+    assert replica.position == 3
+
+
+def test_a_snapshot_that_does_not_lead_on_is_the_servers_mistake(
+    log: Log, replica: Replica
+) -> None:
+    info = SnapshotInfo(b"c" * 16, 1, bytes(32))
+    with pytest.raises(RemoteProtocolError, match="position 0 is answered with an older snapshot"):
+        replica.joined(Joined(2, INCARNATION, 0, 1, info))
+    replica.receive(log.entry(put("a", 1)))
+    for message in (Joined(2, INCARNATION, 1, 1, info), Joined(2, b"x" * 16, 5, 5, info)):
+        with pytest.raises(RemoteProtocolError, match="position 1 is answered"):
+            replica.joined(message)
+    assert content(replica) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "text"),
+    [
+        (b"\xff", MalformedUpdateError, "cannot be read"),
+        (codec.encode([1, 4, None]), MalformedUpdateError, "a dump is"),
+        (codec.encode([1, 5, None, [35, 0, 0]]), MalformedUpdateError, "says it is of 5"),
+        (codec.encode([1, 4, None, 7]), MalformedUpdateError, "root is a container"),
+        (codec.encode([1, 4, None, [99]]), CannotApplyError, "99"),
+        (codec.encode([2, 4, None, None, None]), UpgradeNeededError, "2"),
+        (codec.encode([1, 4, None, [35, 0, 0, "a", [9999, 1]]]), UnknownTypeError, "9999"),
+        (dump_of(4, UVec([1])), SkeletonError, "group 'g' holds a vec, not a map"),
+    ],
+)
+def test_a_snapshot_that_cannot_be_understood_stops_the_view_for_good(
+    log: Log, replica: Replica, data: bytes, error: type[Exception], text: str
+) -> None:
+    replica.receive(log.entry(put("a", 1)))
+    load(replica, 4, data)
+    assert isinstance(replica.failure, error)
+    assert text in str(replica.failure)
+    assert replica.failure.__notes__ == [
+        "group 'g', snapshot of change 4; this view stops at change 1"
+    ]
+    log.head = 4
+    replica.receive(log.entry(put("a", 2)))
+    load(replica, 6, dump_of(6, a=3))
+    assert content(replica) == {"a": 1}
+    with pytest.raises(error):
+        replica.own(2)
+
+
+def test_what_an_own_change_gave_is_lost_where_the_snapshot_holds_it(
+    log: Log, replica: Replica
+) -> None:
+    replica.expect(SESSION, 1)
+    load(replica, 4, dump_of(4))
+    with pytest.raises(ServerError, match="took effect at 3, and what it gave is not known"):
+        replica.own(3)
+    log.head = 4
+    replica.expect(SESSION, 2)
+    replica.receive(log.entry(put("a", 1), seq=2))
+    assert replica.own(5).failure is None
+
+
+def test_progress_is_told_of_both_phases(log: Log, replica: Replica) -> None:
+    told: list[Progress] = []
+    replica.progress = told.append
+    data = dump_of(4, a=1)
+    load(replica, 4, data)
+    log.head = 4
+    replica.receive_all([log.entry(put("b", 2))])
+    assert told == [
+        Progress("snapshot", len(data) // 2, len(data)),
+        Progress("snapshot", len(data), len(data)),
+        Progress("changes", 5, 5),
+    ]
+
+
+def test_a_replica_with_an_end_takes_in_nothing_behind_it(log: Log) -> None:
+    replica = Replica("g", UMap[str, object]()._tree, until=10)
+    replica.joined(Joined(1, INCARNATION, 0, 0, None))
+    replica.receive_all([log.entry(put("a", value)) for value in range(20)])
+    assert content(replica) == {"a": 9}
+    assert (replica.position, replica.suspect) == (10, False)

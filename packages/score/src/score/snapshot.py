@@ -104,7 +104,8 @@ def announced(message: Joined) -> Incoming | None:
 
 def empty(tree: Tree) -> Tree:
     """A tree of *tree*'s kind that holds nothing and belongs to nobody."""
-    return _ROOTS[tree.root._kind_]()._attach(None)
+    cls = _ROOTS[tree.root._kind_]
+    return cls.__new__(cls)._attach(None)
 
 
 def encode_dump(tree: Tree) -> bytes:

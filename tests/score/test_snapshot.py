@@ -1,0 +1,84 @@
+"""A snapshot on its way: taken in order, whole and right, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from score.snapshot import Incoming, announced, decode_dump, empty, encode_dump
+from score_server.wire import codec
+from score_server.wire.entry import snapshot_digest
+from score_server.wire.errors import RemoteProtocolError
+from score_server.wire.messages import MALFORMED, OUT_OF_ORDER, Joined, SnapshotInfo
+from ucore import UMap, UStack, UVec
+from ucore.errors import MalformedUpdateError
+
+INCARNATION, CHAIN, DATA = b"i" * 16, b"c" * 16, b"snapshot!"
+INFO = SnapshotInfo(CHAIN, len(DATA), snapshot_digest(DATA))
+
+
+def test_a_snapshot_is_what_its_chunks_are_together() -> None:
+    incoming = announced(Joined(1, INCARNATION, 7, 9, INFO))
+    assert incoming is not None
+    assert (incoming.incarnation, incoming.position, incoming.chain) == (INCARNATION, 7, CHAIN)
+    assert not incoming.add(0, DATA[:4])
+    assert not incoming.is_complete
+    assert incoming.add(4, DATA[4:])
+    assert incoming.take() == DATA
+
+
+def test_a_join_that_is_answered_from_the_log_announces_none() -> None:
+    assert announced(Joined(1, INCARNATION, 7, 9, None)) is None
+
+
+@pytest.mark.parametrize(
+    ("offset", "data"),
+    [(0, DATA[:4]), (5, DATA[5:]), (4, DATA[4:] + b"x"), (2**62, b"x"), (4, bytes(10**6))],
+)
+def test_a_chunk_that_is_not_the_next_one_is_refused_and_not_held(offset: int, data: bytes) -> None:
+    incoming = Incoming(INCARNATION, 7, INFO)
+    incoming.add(0, DATA[:4])
+    with pytest.raises(RemoteProtocolError, match="of which 4 have come") as caught:
+        incoming.add(offset, data)
+    assert caught.value.code == OUT_OF_ORDER
+    assert incoming.received == 4
+
+
+def test_a_whole_that_was_not_announced_is_refused() -> None:
+    incoming = Incoming(INCARNATION, 7, INFO)
+    with pytest.raises(RemoteProtocolError, match="not the one that was announced") as caught:
+        incoming.add(0, b"Snapshot!")
+    assert caught.value.code == MALFORMED
+
+
+def test_what_is_announced_reserves_nothing() -> None:
+    incoming = Incoming(INCARNATION, 7, SnapshotInfo(CHAIN, 2**63 - 1, bytes(32)))
+    assert not incoming.add(0, b"x")
+    assert incoming.received == 1
+
+
+@pytest.mark.parametrize("kind", [UMap, UVec, UStack])
+def test_an_empty_tree_is_of_the_same_kind_and_takes_the_dump(kind: type) -> None:
+    tree = kind()._tree  # type: ignore[attr-defined]
+    other = empty(tree)
+    assert type(other.root) is kind
+    other.load(decode_dump(encode_dump(tree), 0))
+    assert encode_dump(other) == encode_dump(tree)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", "cannot be read"),
+        (b"\xff", "cannot be read"),
+        (b"\x81" * 80 + b"\x00", "cannot be read"),
+        (codec.encode([1, 8, None, [35, 0, 0]]), "snapshot of change 7 says it is of 8"),
+    ],
+)
+def test_bytes_that_are_no_dump_of_that_change_are_malformed(data: bytes, text: str) -> None:
+    with pytest.raises(MalformedUpdateError, match=text):
+        decode_dump(data, 7)
+
+
+@pytest.mark.parametrize("plain", [None, 7, [], [1]])
+def test_what_a_dump_holds_is_looked_at_by_the_tree(plain: codec.Plain) -> None:
+    assert decode_dump(codec.encode(plain), 7) == plain
