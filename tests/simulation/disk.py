@@ -13,6 +13,8 @@ import random
 import struct
 import zlib
 from collections.abc import Callable
+from functools import cache
+from typing import Any, get_args, get_origin, get_type_hints
 
 import cbor2
 
@@ -21,9 +23,7 @@ from score_server.stores.base import (
     GroupState,
     LogStore,
     NewEntry,
-    SessionChange,
     StoreBroken,
-    StoredOutcome,
     StoreFull,
     StoreState,
 )
@@ -160,8 +160,8 @@ class SimStore(LogStore):
 
 
 def _encode(batch: Commit) -> bytes:
-    rows = [[e.group, e.position, e.predecessor, e.chain, len(e.encoded)] for e in batch.entries]
-    meta = cbor2.dumps([batch.new_groups, rows, batch.sessions, batch.ended_sessions])
+    rows = [(entry._replace(encoded=b""), len(entry.encoded)) for entry in batch.entries]
+    meta = cbor2.dumps([batch._replace(entries=()), rows])
     entries = b"".join(entry.encoded for entry in batch.entries)
     body = _HEAD.pack(len(meta), len(entries), zlib.crc32(meta)) + meta + entries
     return body + _CRC.pack(zlib.crc32(body))
@@ -180,14 +180,28 @@ def _read(data: bytearray, at: int) -> tuple[Commit, int] | None:
     (crc,) = _CRC.unpack_from(data, end - _CRC.size)
     if is_last and crc != zlib.crc32(data[at : end - _CRC.size]):
         return None  # torn; a rotten one is never the last (``Disk.rot``)
-    groups, rows, sessions, ended = cbor2.loads(bytes(data[start : start + meta_size]))
+    batch, rows = cbor2.loads(bytes(data[start : start + meta_size]))
     entries, where = [], start + meta_size
-    for group, position, predecessor, chain, size in rows:
+    for row, size in rows:
         encoded = bytes(data[where : where + size])
-        entries.append(NewEntry(group, position, predecessor, encoded, chain))
+        entries.append(_typed(NewEntry, row)._replace(encoded=encoded))
         where += size
-    changes = tuple(
-        SessionChange(*row[:4], tuple(StoredOutcome(*o) for o in row[4]), tuple(row[5]))
-        for row in sessions
-    )
-    return Commit(tuple((n, i) for n, i in groups), tuple(entries), changes, tuple(ended)), end
+    return _typed(Commit, batch)._replace(entries=tuple(entries)), end
+
+
+def _typed(kind: Any, plain: Any) -> Any:
+    """*plain*, arrays of arrays, as the named tuples that *kind* is made of."""
+    if hasattr(kind, "_fields"):
+        kinds = _field_types(kind)
+        return kind(*map(_typed, kinds, plain))
+    parts = get_args(kind)
+    if get_origin(kind) is tuple:
+        return tuple(_typed(parts[0], part) for part in plain)
+    if parts:  # a union: of a named tuple and what can stand for it
+        return None if plain is None else _typed(parts[0], plain)
+    return plain
+
+
+@cache
+def _field_types(kind: Any) -> tuple[Any, ...]:
+    return tuple(get_type_hints(kind).values())

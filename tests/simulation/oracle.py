@@ -169,7 +169,7 @@ class Oracle:
 
     def write_failed(self, batch: Commit) -> None:
         """A commit has failed cleanly."""
-        incarnations = self.incarnations | dict(batch.new_groups)
+        incarnations = self.incarnations | _incarnations(batch)
         for new in batch.entries:
             self.burnt.add((incarnations[new.group], new.position))
 
@@ -180,7 +180,7 @@ class Oracle:
             self.last_used_ms[change.session] = max(
                 change.last_used_ms, self.last_used_ms.get(change.session, 0)
             )
-        self.incarnations |= dict(batch.new_groups)
+        self.incarnations |= _incarnations(batch)
         for new in batch.entries:
             self._append(new.group, decode_entry(new.encoded), new.encoded)
 
@@ -375,6 +375,10 @@ class Oracle:
                 self.fail("P2", f"{self.tell(call)} took effect twice: {self.taken(call)}")
             if call.state == "nothing":
                 self.check_nothing(call)
+
+
+def _incarnations(batch: Commit) -> dict[str, bytes]:
+    return {group[0]: group[1] for group in batch.new_groups}
 
 
 def _text(name: Name) -> str:

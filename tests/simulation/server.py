@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from score_server.core import Core
 from score_server.core.events import (
-    ChainRead,
     CloseAfterOutput,
     CommitFailed,
     Committed,
@@ -21,17 +20,15 @@ from score_server.core.events import (
     Effect,
     Event,
     Faulted,
-    ReadChain,
-    ReadFailed,
-    ReadSlice,
+    Read,
     Received,
-    SliceRead,
     StartCommit,
     Stopping,
     Ticked,
     Wake,
 )
-from score_server.stores.base import GroupDamaged, StoreBroken, StoreFull
+from score_server.shell.committer import Clerk
+from score_server.stores.base import StoreBroken, StoreFull
 from score_server.wire import connection as wire
 from score_server.wire.errors import RemoteProtocolError
 from score_server.wire.messages import SessionOpened, Submit
@@ -63,13 +60,14 @@ class SimServer:
         self._world = world
         world.oracle.server_starts()
         self.store = SimStore(world.disk, world.oracle.durable)
+        self._clerk = Clerk(self.store)
         self.core = Core(
             self.store.load(), world.limits, world.new_id, "simulated", world.clock_ms()
         )
         self.peers: dict[int, Peer] = {}
         self.commit: StartCommit | None = None
         self.written = False
-        self.reads: deque[ReadSlice | ReadChain] = deque()
+        self.reads: deque[Read] = deque()
         self.stopping = False
         self.woken: dict[int, None] = {}  # as the shell would: nobody else is asked for output
 
@@ -177,15 +175,7 @@ class SimServer:
         if self.commit is not None:
             return self._commit_step(self.commit)
         job = self.reads.popleft()
-        try:
-            if isinstance(job, ReadSlice):
-                entries = self.store.read(job.group, job.after, job.bytes_max)
-                self._handle(SliceRead(job.group, job.after, entries))
-            else:
-                chain = self.store.chain_at(job.group, job.position)
-                self._handle(ChainRead(job.group, job.position, chain))
-        except GroupDamaged as error:
-            self._handle(ReadFailed(job.group, str(error)))
+        self._handle(self._clerk.do(job))
         return f"read {job}"
 
     def _commit_step(self, commit: StartCommit) -> str:

@@ -25,7 +25,7 @@ import trio
 
 from score_server.config import Address
 from score_server.shell import committer, endpoint, server
-from score_server.stores.base import Commit, GroupState, StoreBroken, StoreError, StoreFull
+from score_server.stores.base import Commit, StoreBroken, StoreError, StoreFull
 
 from .baton import Task
 from .disk import SimStore
@@ -71,8 +71,8 @@ class ShellServer:
     def _open_store(self) -> committer.Committer:
         """As ``open_committer`` does for the two kinds of stores."""
         if self._world.is_inline:
-            return committer.InlineCommitter(lambda: SimShellStore(self, lambda: None))
-        return committer.ThreadCommitter(lambda: SimShellStore(self, self._disk_pause))
+            return committer.InlineCommitter(lambda: SlowStore(self, lambda: None))
+        return committer.ThreadCommitter(lambda: SlowStore(self, self._disk_pause))
 
     def _disk_pause(self) -> None:
         assert self._thread is not None
@@ -252,14 +252,14 @@ class ShellServer:
             self._world.step()
 
 
-class SimShellStore(SimStore):
+class SlowStore:
     """A ``SimStore`` whose calls take time: *pause* waits, in the thread that calls."""
 
     def __init__(self, owner: ShellServer, pause: Callable[[], None]) -> None:
         self._owner = owner
         self._pause = pause
         self._oracle = owner._world.oracle
-        super().__init__(owner._world.disk, self._is_durable)
+        self._store = SimStore(owner._world.disk, self._is_durable)
 
     def _is_durable(self, batch: Commit) -> None:
         try:
@@ -268,27 +268,30 @@ class SimShellStore(SimStore):
             self._owner.blame(violation)
 
     def commit(self, batch: Commit) -> None:
+        """As ``SimStore`` does it, with a pause around each step."""
         self._pause()
         try:
-            self.write(batch)
+            self._store.write(batch)
         except StoreFull:
             self._oracle.write_failed(batch)
             raise
         self._pause()
         try:
-            self.sync()
+            self._store.sync()
         except StoreBroken:
             self._owner.has_failed = True
             raise
         self._pause()
 
-    def read(self, group: str, after: int, bytes_max: int) -> list[tuple[int, bytes, bytes]]:
-        self._pause()
-        return super().read(group, after, bytes_max)
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """All other calls of a ``LogStore``."""
+        call = getattr(self._store, name)
 
-    def look_up(self, group: str, position: int) -> tuple[GroupState | None, bytes | None]:
-        self._pause()
-        return super().look_up(group, position)
+        def slow(*arguments: Any) -> Any:
+            self._pause()
+            return call(*arguments)
+
+        return slow
 
 
 # ---------------------------------------------------------------- threads
@@ -325,13 +328,15 @@ class SimQueue:
         self._items.append(item)
 
     def get(self, timeout: float | None = None) -> Any:
-        if timeout is not None and not self._items:
-            raise queue.Empty  # time can always have passed
+        """As the real one; a *timeout* may have passed whenever the thread goes on."""
         thread = self._owner._thread
         assert thread is not None
         if threading.current_thread().name == thread.task.name:
             if not self._items:
-                thread.task.pause("a job", lambda: bool(self._items))
+                is_bounded = timeout is not None
+                thread.task.pause("a job", lambda: is_bounded or bool(self._items))
+            if not self._items:
+                raise queue.Empty
         while not self._items:  # the loop's thread is blocked, so that the other one goes on
             thread.task.resume()
         return self._items.popleft()

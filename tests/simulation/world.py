@@ -537,8 +537,11 @@ def run(seed: int, options: Options = Options(), *, verbose: bool = False) -> Wo
     Raises:
         Violation: a promise was broken; ``world`` is the run, ``trace`` what happened.
     """
-    logger = logging.getLogger("score")
-    was_disabled, logger.disabled = logger.disabled, True
+    # What the shell logs is read by the second layer.
+    loggers = [logging.getLogger(name) for name in ("score", "score_server")[: 2 - options.shell]]
+    were_disabled = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
     was_collecting = gc.isenabled()
     gc.disable()
     world = World(seed, options, verbose=verbose)
@@ -557,7 +560,8 @@ def run(seed: int, options: Options = Options(), *, verbose: bool = False) -> Wo
         violation.world = world
         raise violation from error
     finally:
-        logger.disabled = was_disabled
+        for logger, was_disabled in zip(loggers, were_disabled, strict=True):
+            logger.disabled = was_disabled
         if was_collecting:
             gc.enable()
     return world
