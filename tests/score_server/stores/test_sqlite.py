@@ -18,8 +18,11 @@ from score_server.stores.base import (
     AppendRefused,
     Commit,
     GroupDamaged,
+    NewChunk,
     NewEntry,
+    NewTrim,
     SessionChange,
+    SnapshotState,
     StoreBroken,
     StoredOutcome,
     StoreFull,
@@ -553,3 +556,224 @@ def test_a_lock_file_that_cannot_be_written_is_said(
     monkeypatch.setattr("os.ftruncate", fail)
     with pytest.raises(StoreUnusable, match=r"lock cannot be written: No space left"):
         SqliteStore(path)
+
+
+# ---------------------------------------------------------------- what nothing refers to
+
+
+def snapshotted(store: SqliteStore, count: int, chunks: int, group: str = "g") -> Commit:
+    """A group of *count* entries and a candidate of *chunks* chunks; returns the commit that trims all of it."""
+    made = chained(group, *(b"%04d" % n * 50 for n in range(count)))
+    store.commit(made)
+    for number in range(chunks):
+        store.commit(Commit(chunks=(NewChunk(group, number * 20_000, b"s" * 20_000),)))
+    snapshot = SnapshotState(count, made.entries[-1].chain, chunks * 20_000, b"d" * 32, 0)
+    return Commit(trims=(NewTrim(group, snapshot, count),))
+
+
+def rows(store: SqliteStore, table: str) -> int:
+    (count,) = store._db.execute(f"SELECT count(*) FROM {table}").fetchone()
+    return int(count)
+
+
+def collected(store: SqliteStore, rows_max: int = 100) -> int:
+    calls = 1
+    while store.collect(rows_max):
+        calls += 1
+    return calls
+
+
+def test_what_was_trimmed_goes_in_slices_and_the_file_becomes_smaller(path: str) -> None:
+    store = SqliteStore(path)
+    trim = snapshotted(store, 8000, 0)
+    store.close()
+    size = os.stat(path).st_size
+    store = SqliteStore(path)
+    assert trim.trims[0].snapshot is not None
+    snapshot = trim.trims[0].snapshot._replace(size=3)
+    store.commit(Commit(chunks=(NewChunk("g", 0, b"all"),), trims=(NewTrim("g", snapshot, 8000),)))
+    assert rows(store, "entries") > 7900  # a commit erases but a few
+    assert collected(store) > 80
+    assert [rows(store, table) for table in ("entries", "chunks", "garbage")] == [0, 1, 0]
+    assert os.stat(path).st_size < size / 3
+    assert store.read_snapshot("g", 8000, 1, 9) == b"ll"
+    store.close()
+
+
+def test_chunks_of_older_snapshots_and_of_unfinished_candidates_go(
+    store: SqliteStore, path: str
+) -> None:
+    store.commit(snapshotted(store, 3, 3))
+    store.commit(Commit(chunks=(NewChunk("g", 0, b"given up"),)))
+    store.commit(Commit(chunks=(NewChunk("g", 0, b"begun anew"),)))
+    assert rows(store, "chunks") == 4  # the commit has erased what was given up
+    state, chain = store.look_up("g", 3)
+    assert state is not None
+    assert chain is not None
+    store.commit(Commit(trims=(NewTrim("g", SnapshotState(3, chain, 10, b"d" * 32, 0), 3),)))
+    store.commit(Commit(chunks=(NewChunk("g", 0, b"unfinished"),)))
+    collected(store)
+    assert rows(store, "chunks") == 2  # the snapshot's, and that of the candidate
+    store.close()
+    again = SqliteStore(path)
+    collected(again)
+    assert rows(again, "chunks") == 1
+    assert again.read_snapshot("g", 3, 0, 99) == b"begun anew"
+    again.close()
+
+
+def test_a_deleted_group_gives_its_space_back_and_leaves_others_alone(
+    store: SqliteStore, path: str
+) -> None:
+    store.commit(chained("other", b"fine"))
+    store.commit(snapshotted(store, 200, 300))
+    size = os.stat(f"{path}-wal").st_size
+    store.commit(Commit(deleted_groups=("g",)))
+    assert collected(store) > 5
+    assert [rows(store, table) for table in ("groups", "entries", "chunks", "garbage")] == [
+        1,
+        1,
+        0,
+        0,
+    ]
+    assert os.stat(path).st_size < size / 4
+    assert payloads(store, "other") == [b"fine"]
+
+
+def test_commits_erase_what_is_superfluous_faster_than_it_comes(store: SqliteStore) -> None:
+    trim = snapshotted(store, 1000, 1)
+    store.commit(trim)
+    commits = 0
+    while rows(store, "garbage"):
+        store.commit(chained(f"new{commits}", b"x"))
+        commits += 1
+    assert commits < 20
+    assert rows(store, "entries") == commits
+
+
+def test_the_ids_of_what_is_being_erased_are_not_used_again(store: SqliteStore, path: str) -> None:
+    store.commit(chained("old", *[b"x"] * 500))
+    store.commit(Commit(chunks=(NewChunk("old", 0, b"old"),)))
+    store.commit(Commit(deleted_groups=("old",)))
+    store.close()
+    again = SqliteStore(path)
+    again.commit(chained("new", b"mine"))
+    again.commit(Commit(chunks=(NewChunk("new", 0, b"new"),)))
+    assert payloads(again, "new") == [b"mine"]
+    collected(again)
+    assert payloads(again, "new") == [b"mine"]
+    assert rows(again, "chunks") == 1
+    again.close()
+
+
+def test_a_note_of_garbage_is_not_believed_about_what_is_in_use(
+    store: SqliteStore, path: str
+) -> None:
+    store.commit(snapshotted(store, 3, 1))
+    collected(store)
+    store.commit(chained("h", b"kept"))
+    store.close()
+    for group_id, snapshot_id in ((1, 1), (2, 0)):
+        edit(path, "INSERT INTO garbage VALUES (?, ?, 0)", group_id, snapshot_id)
+    again = SqliteStore(path)
+    collected(again)
+    assert again.read_snapshot("g", 3, 0, 2) == b"ss"
+    assert payloads(again, "h") == [b"kept"]
+    assert rows(again, "garbage") == 0
+    again.close()
+
+
+def test_nothing_of_a_group_is_erased_whose_row_was_damaged(store: SqliteStore, path: str) -> None:
+    store.commit(snapshotted(store, 300, 1))
+    store.commit(Commit(chunks=(NewChunk("g", 0, b"c"),)))
+    store.close()
+    edit(path, "UPDATE groups SET floor = 2")
+    again = SqliteStore(path)
+    before = rows(again, "entries"), rows(again, "chunks")
+    collected(again)
+    assert (rows(again, "entries"), rows(again, "chunks")) == before
+    for call in (
+        lambda: again.look_up("g", 1),
+        lambda: again.read("g", 300, 9),
+        lambda: again.read_snapshot("g", 300, 0, 9),
+    ):
+        with pytest.raises(GroupDamaged, match="its row was changed"):
+            call()
+    with pytest.raises(GroupDamaged):
+        again.commit(Commit((), (NewEntry("g", 301, 300, b"x", b"c" * 16, 1),)))
+    assert [group.head for group in again.list_groups("", 9)] == [0]
+    again.commit(chained("h", b"goes on"))
+    again.close()
+
+
+def test_damage_in_what_is_superfluous_refuses_nothing(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.commit(snapshotted(store, 300, 1))
+    before = rows(store, "entries")
+    with monkeypatch.context() as planted:
+        failing(store, planted, "DELETE FROM entries", sqlite3.SQLITE_CORRUPT)
+        store.commit(chained("h", b"goes on"))
+        assert collected(store) <= 2
+    assert payloads(store, "h") == [b"goes on"]
+    assert rows(store, "entries") == before + 1
+
+
+def test_a_full_disk_is_not_the_time_to_erase(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.commit(snapshotted(store, 300, 1))
+    with monkeypatch.context() as planted:
+        failing(store, planted, "COMMIT", sqlite3.SQLITE_FULL)
+        assert store.collect(1000) is False
+    collected(store)
+    assert rows(store, "entries") == 0
+
+
+def test_a_disk_that_fails_while_erasing_ends_the_store(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.commit(snapshotted(store, 300, 1))
+    failing(store, monkeypatch, "DELETE FROM entries", sqlite3.SQLITE_IOERR)
+    with pytest.raises(StoreBroken, match="erasing failed: planted"):
+        store.collect(10)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE chunks SET data = ? WHERE offset = 20000",
+        "UPDATE chunks SET offset = 1 WHERE offset = 20000 AND ? != 0",
+        "DELETE FROM chunks WHERE offset = 20000 AND ? != 0",
+    ],
+)
+def test_a_snapshot_that_was_damaged_is_refused_where_it_was(path: str, change: str) -> None:
+    store = SqliteStore(path)
+    store.commit(snapshotted(store, 2, 3))
+    store.close()
+    edit(path, change, b"t" * 20_000)
+    again = SqliteStore(path)
+    with pytest.raises(
+        GroupDamaged, match=r"'g' is damaged.*its snapshot is not as it was written"
+    ):
+        again.read_snapshot("g", 2, 0, 60_000)
+    again.close()
+
+
+def test_few_groups_are_kept_in_memory(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_GROUPS_KEPT", 3)
+    for number in range(9):
+        store.commit(chained(f"g{number}", b"x"))
+    assert list(store._groups) == ["g6", "g7", "g8"]
+    assert payloads(store, "g0") == [b"x"]
+    assert list(store._groups) == ["g7", "g8", "g0"]
+    many = tuple(NewEntry(f"g{n}", 2, 1, b"y", b"c" * 16, 1) for n in range(9))
+    store.commit(Commit((), many))  # one commit may move more than are kept
+    assert [store.look_up(f"g{n}", 2)[1] for n in range(9)] == [b"c" * 16] * 9
+
+
+def test_a_row_behind_the_stores_back_is_noticed(store: SqliteStore) -> None:
+    store.commit(chained("g", b"x"))
+    store._db.execute("UPDATE groups SET head = 7")
+    with pytest.raises(AppendRefused, match="does somebody else write to this store"):
+        store.commit(Commit((), (NewEntry("g", 2, 1, b"y", b"c" * 16, 1),)))

@@ -38,11 +38,12 @@ def erase(db: sqlite3.Connection, rows_max: int, living: Collection[int]) -> boo
     """Erase about *rows_max* rows of garbage, none of the candidates *living*; may more be left?"""
     left, limit = rows_max, len(living) + rows_max
     found = db.execute("SELECT group_id, snapshot_id FROM garbage LIMIT ?", (limit,)).fetchall()
+    more = len(found) == limit
     for group_id, snapshot_id in found:
         if snapshot_id in living:
             continue
         if left <= 0:
-            break
+            return True
         if snapshot_id:
             wanted = max(1, left // ROWS_PER_CHUNK)
             erased = _erase_chunks(db, group_id, snapshot_id, wanted)
@@ -53,7 +54,8 @@ def erase(db: sqlite3.Connection, rows_max: int, living: Collection[int]) -> boo
             left -= max(1, erased)
         if 0 <= erased < wanted:
             take_back(db, group_id, snapshot_id)
-    return left <= 0 or len(found) == limit
+        more |= erased >= wanted
+    return more
 
 
 def give_back(db: sqlite3.Connection) -> bool:
