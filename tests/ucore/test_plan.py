@@ -32,6 +32,7 @@ def test_values_are_checked_and_the_error_names_the_place() -> None:
 def test_a_value_that_is_refused_once_and_not_again_is_a_bug() -> None:
     class Moody:
         refused = False
+        exact: frozenset[type] = frozenset()
         value: Any
 
         def check(self, value: object, path: str = "") -> None:

@@ -66,7 +66,7 @@ class Container(Node):
             raise InterruptedUpdateError(
                 "an update was interrupted half-way; load the value again from a dump"
             )
-        if not tree.is_live(self):
+        if tree.nodes.get(self._id) is not self:
             raise StaleHandleError(
                 f"this {type(self).__name__} was removed from its structure; "
                 "it can be read, not changed"

@@ -264,7 +264,10 @@ OPERATIONS: Final[dict[int, Operation]] = {
 def read(ops: list[Any]) -> list[Step]:
     """The steps of an update's text; raises MalformedUpdateError or UnknownTypeError."""
     reader = Reader()
-    return [_read_one(reader, op) for op in ops]
+    steps: list[Step] = []
+    for op in ops:  # no comprehension: for one operation, its frame would be a tenth of the work
+        steps.append(_read_one(reader, op))
+    return steps
 
 
 def _read_one(reader: Reader, op: list[Any]) -> Step:

@@ -35,7 +35,7 @@ class Plan(NamedTuple):
 
 
 def plain_key(spec: Spec, key: object) -> Plain:
-    plain = encode_key(key)
+    plain = key if type(key) is str and key.isascii() else encode_key(key)
     if type(key) not in spec.key.exact:
         spec.key.check(key, f"<key {short(key)}>")
     return plain
@@ -45,7 +45,8 @@ def plain_value(spec: Spec, value: object, place: object) -> Plain:
     """*place* is the key or index that an error shall name."""
     try:
         plain = encode(value)
-        spec.value.check(value)
+        if type(value) not in spec.value.exact:
+            spec.value.check(value)
         return plain
     except TypeError:
         pass

@@ -233,10 +233,6 @@ class Tree:
 
     # ------------------------------------------------------------ looking
 
-    def is_live(self, node: Node) -> bool:
-        """Whether *node* is part of this structure now."""
-        return self.nodes.get(node._id) is node
-
     def in_transaction(self) -> bool:
         """Whether a transaction on this structure is open: nothing else may change it then."""
         return self.transaction is not None and self.transaction() is not None
