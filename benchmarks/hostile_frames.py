@@ -27,17 +27,9 @@ from score.conversation import Conversation
 from score.errors import ScoreError
 from score.replica import Replica
 from score_server.core import Core
-from score_server.core.events import (
-    ChainRead,
-    Committed,
-    Connected,
-    ReadChain,
-    ReadSlice,
-    Received,
-    SliceRead,
-    StartCommit,
-)
-from score_server.stores.base import GroupState, StoreState
+from score_server.core.events import CloseAfterOutput, Connected, Received, Wake
+from score_server.shell.committer import Clerk
+from score_server.stores.base import Commit, NewGroup
 from score_server.stores.memory import MemoryStore
 from score_server.wire import messages as m
 from score_server.wire.connection import Connection, Role
@@ -70,11 +62,11 @@ class Server:
     def __init__(self) -> None:
         self._now_ms = 1_700_000_000_000
         self._ids = 0
-        self._store = MemoryStore()
+        store = MemoryStore()
         names = [f"group {number:06}" for number in range(GROUPS)]
-        groups = [GroupState(name, INCARNATION, 1, INCARNATION) for name in names]
-        state = StoreState(groups, [])
-        self._core = Core(state, LIMITS, self._new_id, "bench", self._now_ms)
+        store.commit(Commit(tuple(NewGroup(name, INCARNATION) for name in names)))
+        self._clerk = Clerk(store)
+        self._core = Core(store.load(), LIMITS, self._new_id, "bench", self._now_ms)
         self._wire = Connection(Role.SERVER, LIMITS)
         self._client = Connection(Role.CLIENT)
         self._do(self._core.handle(Connected(1), self._now_ms))
@@ -90,15 +82,8 @@ class Server:
         while effects:
             events: list[Any] = []
             for effect in effects:
-                if isinstance(effect, StartCommit):
-                    self._store.commit(effect.batch)
-                    events.append(Committed())
-                elif isinstance(effect, ReadSlice):
-                    entries = self._store.read(effect.group, effect.after, effect.bytes_max)
-                    events.append(SliceRead(effect.group, effect.after, entries))
-                elif isinstance(effect, ReadChain):
-                    chain = self._store.chain_at(effect.group, effect.position)
-                    events.append(ChainRead(effect.group, effect.position, chain))
+                if not isinstance(effect, Wake | CloseAfterOutput):
+                    events.append(self._clerk.do(effect))
             effects = self._core.handle_all(events, self._now_ms) if events else []
 
     def hear(self, data: bytes) -> None:

@@ -16,7 +16,7 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from score import client, replica, session, view
-from score_server.core import core, group, sequencer, turns
+from score_server.core import core, group, joins, outgoing, sequencer, snapshots, turns
 from score_server.core import feed as feeding
 from score_server.core import session as sessions
 from score_server.shell import server
@@ -71,7 +71,7 @@ def planted(bug: Bug | None) -> Iterator[None]:
             function.__code__ = code  # type: ignore[attr-defined]
 
 
-C, S, G = core.Core, sequencer.Sequencer, group.Group
+C, S, G, OUT = core.Core, sequencer.Sequencer, group.Group, outgoing.Outgoing
 
 BUGS = [
     Bug(name.strip(), edits)
@@ -84,7 +84,7 @@ BUGS = [
          (S._append, ".append(entry)\n", ".append(entry); group.publish([entry])\n"),
          (S.committed, "group.publish(entries)", "pass")),
         ("reply before its entries",
-         (C._line_up, "Due(message, needs)", "Due(message, 0)")),
+         (OUT.line_up, "Due(message, needs)", "Due(message, 0)")),
         ("skip the strict check",
          (S.submit, "message.seen != group.assigned_head", "False")),
         ("judge against the durable head",
@@ -114,14 +114,14 @@ BUGS = [
          (C._sync, "head = cursor.group.durable_head", "head = cursor.position")),
         ("sync answers with the assigned head",
          (C._sync, "head = cursor.group.durable_head", "head = cursor.group.assigned_head")),
-        ("a group is listed at its assigned head",
-         (C._page, "g.durable_head", "g.assigned_head")),
+        ("a group is listed beyond its head",
+         (snapshots.row, "state.head", "state.head + 1")),
         ("followers are not woken after a commit",
-         (C._committed, "self._stir(cursor)", "pass")),
+         (C._committed, "self._out.stir(cursor)", "pass")),
         ("a reply wakes nobody",
-         (C._line_up, "self._stir(cursor)", "pass")),
+         (OUT.line_up, "self.stir(cursor)", "pass")),
         ("whoever waits for a slice is not woken",
-         (C._slice_read, "self._stir(cursor)", "pass")),
+         (C._slice_read, "self._out.stir(cursor)", "pass")),
         ("credit is forgotten",
          (C._credit, "cursor.credit += message.size", "pass")),
         ("the recent entries begin one too far",
@@ -144,13 +144,13 @@ BUGS = [
         ("forget what is settled at a restart",
          (sessions.Session.load, "state.last_used_ms, state.settled)", "state.last_used_ms, 0)")),
         ("forget pins at a restart",
-         (sessions.Session.load, "group, 0, pinned)", "group, 0, False)")),
+         (sessions.Session.load, "group, 0, seen, pinned)", "group, 0, seen, False)")),
         ("the store settles one too many",
          (sessions.Session.change, "self.settled, outcomes", "self.settled + 1, outcomes")),
         ("settling forgets what was asked for",
          (sessions.Session.settle, "if record.pinned:", "if False:")),
         ("a session is opened before it is durable",
-         (S.give_birth, "session.number, Answer(", "0, Answer(")),
+         (S.give_birth, "failed, session.number", "failed, 0")),
         ("sessions expire too early",
          (C._sweep, "elif unused_ms >= retention_ms and", "elif unused_ms >= retention_ms // 4 and")),
         ("a goodbye ends a session that has outcomes",
@@ -179,9 +179,9 @@ BUGS = [
           "Cursor(peer, channel, group, position + (position > 0))"),
          (replica.Replica.receive, "if entry.predecessor != self.position:", "if False:")),
         ("the chain is not checked when a view resumes",
-         (C._decide_join, "if chain == message.resume.chain:", "if True:")),
+         (C._join_known, "elif known == resume.chain:", "elif True:")),
         ("the incarnation and the head are not checked when a view resumes",
-         (C._join, "if resume.incarnation != group.incarnation or resume.position > group.durable_head:",
+         (joins.stand, "if resume.incarnation != group.incarnation or resume.position > group.durable_head:",
           "if False:")),
         ("a replica applies what it holds already",
          (replica.Replica.receive, "or entry.position <= self.position", ""),

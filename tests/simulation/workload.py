@@ -572,7 +572,7 @@ def _watch(process: Process, call: Call, op: Op) -> None:
 
 def _groups(process: Process, call: Call, op: Op) -> None:
     assert process.client is not None
-    for name, position in process.client.groups():
+    for name, position, *_ in process.client.groups():
         if call.era != process.world.oracle.era:
             return
         if position not in process.world.oracle.log(name).contents:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from score_server.core import Core
 from score_server.core.events import (
-    ChainRead,
     CloseAfterOutput,
     CommitFailed,
     Committed,
@@ -16,14 +15,20 @@ from score_server.core.events import (
     Disconnected,
     Effect,
     Event,
-    ReadChain,
+    LookedUp,
+    LookUp,
+    PageRead,
+    Read,
+    ReadFailed,
+    ReadPage,
     ReadSlice,
     Received,
     SliceRead,
+    SnapshotRead,
     StartCommit,
     Wake,
 )
-from score_server.stores.base import Commit
+from score_server.stores.base import Commit, GroupDamaged
 from score_server.stores.memory import MemoryStore
 from score_server.wire.entry import Entry, decode_entry
 from score_server.wire.limits import Limits
@@ -62,7 +67,7 @@ class Playbook:
         """A new core on the store as it is; everything in memory is gone."""
         self.batch: Commit | None = None
         self.batches: list[Commit] = []  # all that were started
-        self.reads: list[ReadSlice | ReadChain] = []
+        self.reads: list[Read] = []
         self.woken: set[int] = set()
         self.closing: set[int] = set()
         self.last_effects: list[Effect] = []
@@ -115,12 +120,27 @@ class Playbook:
     def answer_read(self) -> None:
         """The store answers the oldest read."""
         read = self.reads.pop(0)
-        if isinstance(read, ReadChain):
-            chain = self.store.chain_at(read.group, read.position)
-            self.handle(ChainRead(read.group, read.position, chain))
-        else:
-            entries = self.store.read(read.group, read.after, read.bytes_max)
-            self.handle(SliceRead(read.group, read.after, entries))
+        try:
+            self.handle(self.read(read))
+        except GroupDamaged as error:
+            assert not isinstance(read, ReadPage)
+            self.handle(ReadFailed(read.group, str(error)))
+
+    def read(self, read: Read) -> Event:
+        """What the store says to *read*."""
+        if isinstance(read, LookUp):
+            return LookedUp(*read, *self.store.look_up(*read))
+        if isinstance(read, ReadPage):
+            groups = self.store.list_groups(read.after, read.groups_max)
+            return PageRead(read.connection, read.request, groups)
+        if isinstance(read, ReadSlice):
+            return SliceRead(read.group, read.after, self.store.read(*read))
+        return SnapshotRead(*read[:3], self.store.read_snapshot(*read))
+
+    def answer_lookups(self) -> None:
+        """The store has answered everything but what it is to read."""
+        while self.reads and isinstance(self.reads[0], LookUp):
+            self.answer_read()
 
     def settle_all(self) -> None:
         """Commits succeed and reads are answered until nothing is outstanding."""
@@ -179,6 +199,7 @@ class Playbook:
         self, connection: int, group: str = "g", channel: int = 1, resume: Resume | None = None
     ) -> Joined:
         self.say(connection, Join(channel, group, resume))
+        self.answer_lookups()
         (joined,) = self.out(connection)
         assert isinstance(joined, Joined), joined
         return joined

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from score_server.core import core as core_module
-from score_server.core import feed, group
+from score_server.core import feed, group, outgoing
 from score_server.core.events import (
-    ChainRead,
     CloseAfterOutput,
     Connected,
     Disconnected,
     Faulted,
-    ReadChain,
+    LookedUp,
+    LookUp,
     ReadFailed,
     ReadSlice,
     SliceRead,
@@ -92,10 +92,10 @@ def fatal(book: Playbook, connection: int, code: int) -> str:
 
 def resume(book: Playbook, position: int, name: str = "g") -> Resume:
     """What a replica at *position* holds."""
-    incarnation, chain = book.store.chain_at(name, 0), book.store.chain_at(name, position)
-    assert incarnation is not None
+    state, chain = book.store.look_up(name, position)
+    assert state is not None
     assert chain is not None
-    return Resume(incarnation, position, chain)
+    return Resume(state.incarnation, position, chain)
 
 
 # ---------------------------------------------------------------- hello
@@ -400,6 +400,7 @@ def test_a_replica_of_another_history_is_told_so(what: str, book: Playbook) -> N
     }[what]
     book.connect(2)
     book.say(2, Join(1, "other" if what == "gone" else "g", stand), Ping(1))
+    book.answer_lookups()
     error, pong = book.out(2)
     assert isinstance(error, Error)
     assert (error.code, error.channel) == (GROUP_REPLACED, 1)
@@ -410,10 +411,11 @@ def test_a_replica_of_another_history_is_told_so(what: str, book: Playbook) -> N
 def test_a_refused_join_makes_no_group(book: Playbook) -> None:
     book.connect(1)
     book.say(1, Join(1, "g", Resume(b"?" * 16, 1, b"?" * 16)))
-    book.out(1)
+    book.answer_lookups()
+    (error,) = book.out(1)
+    assert isinstance(error, Error)
     book.say(1, Join(2, "g", None))
-    (joined,) = book.out(1)
-    assert isinstance(joined, Joined)
+    assert book.reads == [LookUp("g", 0)]
 
 
 def test_what_is_not_durable_yet_is_no_history(book: Playbook) -> None:
@@ -438,7 +440,7 @@ def test_an_old_stand_is_looked_up_and_what_is_said_meanwhile_waits(forgetful: P
     stand = resume(book, 1)
     book.say(2, Join(1, "g", stand), Join(2, "g", stand), Sync(1, 7), Join(3, "g", None), Ping(1))
     assert book.out(2) == []
-    assert book.reads == [ReadChain("g", 1)]  # once for both
+    assert book.reads == [LookUp("g", 1)]  # once for both
     book.answer_read()
     assert [type(m) for m in book.out(2)] == [Joined, Joined, Joined, Pong]
     book.settle_all()
@@ -473,7 +475,7 @@ def test_a_place_where_no_entry_stands_is_no_stand(forgetful: Playbook) -> None:
     book.fill(1, 3)
     book.connect(2)
     book.say(2, Join(1, "g", resume(book, 1)))
-    book.handle(ChainRead("g", 1, None))
+    book.handle(LookedUp("g", 1, book.store.look_up("g", 0)[0], None))
     (error,) = book.out(2)
     assert isinstance(error, Error)
     assert error.code == GROUP_REPLACED
@@ -657,32 +659,65 @@ def test_output_keeps_to_its_budget_and_channels_take_turns(book: Playbook) -> N
 # ---------------------------------------------------------------- lists
 
 
+def pages(book: Playbook, connection: int) -> list[GroupPage]:
+    found: list[Message] = []
+    while book.core.has_output(connection):
+        found += book.out(connection)
+        book.settle_all()
+    assert all(isinstance(page, GroupPage) for page in found)
+    return found  # type: ignore[return-value]
+
+
 def test_groups_are_listed_by_name_once_they_are_durable(
     book: Playbook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core_module, "GROUPS_PER_PAGE", 2)
+    monkeypatch.setattr(outgoing, "GROUPS_PER_PAGE", 2)
     book.open(1)
     for channel, name in enumerate(["pear", "apple", "fig"], 1):
         book.join(1, name, channel)
         book.say(1, submit(channel, channel=channel))
         book.say(1, ListGroups(0, ""))
+        book.out(1)
+        book.answer_read()
         assert name not in str(book.out(1))
         book.commit()
         book.out(1)
     book.join(1, "empty", 9)
     book.say(1, ListGroups(1, ""), ListGroups(2, "fig"), ListGroups(3, "zebra"))
-    pages = book.out(1)
-    assert all(isinstance(page, GroupPage) for page in pages)
-    names = [([row[0] for row in page.groups], page.more) for page in pages]  # type: ignore[union-attr]
-    assert names == [(["apple", "fig"], True), (["pear"], False), ([], False)]
-    row = pages[0].groups[0]  # type: ignore[union-attr]
-    assert row[1:] == [book.store.chain_at("apple", 0), 1]
+    found = pages(book, 1)
+    names = [(page.request, [row[0] for row in page.groups], page.more) for page in found]
+    assert names == [(1, ["apple", "fig"], True), (2, ["pear"], False), (3, [], False)]
+    state, _ = book.store.look_up("apple", 0)
+    assert state is not None
+    assert found[0].groups[0] == [
+        "apple", state.incarnation, 1, 0, 0, state.log_bytes, 0, False,
+    ]  # fmt: skip
     book.restart()
     book.connect(2)
     book.say(2, ListGroups(1, "apple"))
-    (page,) = book.out(2)
-    assert isinstance(page, GroupPage)
-    assert [name for name, _, _ in page.groups] == ["fig", "pear"]
+    (page,) = pages(book, 2)
+    assert [row[0] for row in page.groups] == ["fig", "pear"]
+
+
+def test_what_is_said_behind_a_list_comes_behind_it_and_channels_go_on(book: Playbook) -> None:
+    book.author(1)
+    book.say(1, ListGroups(1, ""), Ping(1), Sync(1, 2))
+    assert book.out(1) == [Synced(2, 0)]
+    assert not book.core.has_output(1)
+    book.answer_read()
+    assert book.out(1) == [GroupPage(1, [], False), Pong(1)]
+
+
+def test_a_list_that_comes_too_late_is_told_nobody(book: Playbook) -> None:
+    for connection in (1, 2):
+        book.connect(connection)
+        book.say(connection, ListGroups(1, ""))
+        book.out(connection)
+    book.disconnect(1)
+    book.handle(Faulted(2, MALFORMED, "no frame"))
+    fatal(book, 2, MALFORMED)
+    book.settle_all()
+    assert book.out(2) == []
 
 
 # ---------------------------------------------------------------- damage

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from score_server.core.core import GROUPS_PER_PAGE
 from score_server.core.events import Connected, Disconnected, Faulted, Received, Stopping, Ticked
 from score_server.core.group import Recent
+from score_server.core.outgoing import GROUPS_PER_PAGE
 from score_server.core.peer import ANSWERS_MAX
 from score_server.wire.connection import Connection, Role
 from score_server.wire.errors import RemoteProtocolError
@@ -144,10 +144,10 @@ def joined_without_session(bench: Bench) -> None:
 def joining(bench: Bench) -> None:
     """The chain at the place where it resumes is being looked up, in the store."""
     opened(bench)
-    group = bench.book.core._groups["g"]
+    group = bench.book.core._residents.groups["g"]
     group.recent = Recent(group.durable_head)
     bench.submit_honestly()
-    chain = bench.book.store.chain_at("g", 1)
+    _, chain = bench.book.store.look_up("g", 1)
     assert chain is not None
     bench.say(Join(1, "g", Resume(bench.incarnation, 1, chain)))
     assert bench.book.reads
@@ -229,12 +229,12 @@ def gone_without_a_trace(bench: Bench) -> None:
     bench.submit_honestly()
     assert BAD not in core._peers
     assert not core._greeting
-    assert not core._lookups or not any(core._lookups.values())
-    assert not core._feed._holders
-    assert not any(core._feed._waiting.values())
+    assert not core._residents._lookups
+    assert not core._out.feed._holders
+    assert not any(core._out.feed._waiting.values())
     assert not core._turns._turns
-    assert set(core._groups) <= {"g", *core._stored_names}
-    assert all(cursor.peer.number == HONEST for cursor in core._groups["g"].cursors)
+    assert set(core._residents.groups) == {"g"}
+    assert all(cursor.peer.number == HONEST for cursor in core._residents.groups["g"].cursors)
     assert len(core._sessions) <= 3
     for session in core._sessions.values():
         assert len(session.outcomes) <= LIMITS.unsettled_max + LIMITS.pinned_max
@@ -272,7 +272,7 @@ def test_long_talk_leaves_nothing_behind() -> None:
         bench.book.settle_all()
         bench.answer()
     assert len(bench.wire.standing.channels) == 1
-    assert set(bench.book.core._groups) == {"g"}
+    assert set(bench.book.core._residents.groups) == {"g"}
     gone_without_a_trace(bench)
 
 

@@ -229,7 +229,7 @@ class Server(RuleBasedStateMachine):
     def note_assigned(self) -> None:
         while self.book.batches:
             batch = self.book.batches.pop(0)
-            for name, incarnation in batch.new_groups:
+            for name, incarnation, _ in batch.new_groups:
                 # A group that lost its first entry and then everybody on it begins anew.
                 if self.incarnations.get(name) != incarnation:
                     self.assigned = {place for place in self.assigned if place[0] != name}
@@ -722,7 +722,7 @@ BUGS = {
     "a no before it is durable": (Sequencer, "ask", "record.position, record.pin_number", "record.position, 0"),
     "a failed pin takes back the outcome": (Sequencer, "ask", "pinned=True, pin_number=self._want())", "number=self._want(), pinned=True, pin_number=self.open.number)"),
     "replies before their entries": (Cursor, "reply_is_due", "self.line[0].needs <= self.position", "True"),
-    "a wrong chain is welcome": (Core, "_decide_join", "chain == message.resume.chain", "True"),
+    "a wrong chain is welcome": (Core, "_join_known", "known == resume.chain", "True"),
     "the fenced may go on": (Core, "_open_session", "older.session = None", "older = Peer(0, 0)"),
     "a slice is read twice": (Feed, "_source", "bisect_right(positions, cursor.position)", "0"),
     "credit is not counted": (Cursor, "take", "self.credit -= size", "pass"),

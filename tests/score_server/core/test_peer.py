@@ -29,7 +29,7 @@ def test_everything_owed_is_counted_wherever_it_waits() -> None:
 def test_joins_are_looked_up_side_by_side_and_all_else_waits_its_turn() -> None:
     peer = Peer(1, 0)
     assert not peer.must_wait(Sync(1, 1))
-    peer.joining.add(1)
+    peer.waiting.add(JOIN)
     assert not peer.must_wait(JOIN)
     assert peer.must_wait(Sync(1, 1))
     peer.stalled.append(Sync(1, 1))

@@ -6,7 +6,7 @@ import pytest
 
 from score_server.core.events import Received
 from score_server.core.sequencer import Batch, Sequencer
-from score_server.stores.base import StoredOutcome
+from score_server.stores.base import NewGroup, StoredOutcome
 from score_server.wire.limits import Limits
 from score_server.wire.messages import (
     CHANNEL_CLOSED,
@@ -93,7 +93,7 @@ def test_a_new_group_is_stored_with_its_first_entry(book: Playbook) -> None:
     joined = book.join(1, "h", channel=2)
     book.say(1, submit(1, channel=2))
     assert book.batch is not None
-    assert book.batch.new_groups == (("h", joined.incarnation),)
+    assert book.batch.new_groups == (NewGroup("h", joined.incarnation),)
     book.commit()
     book.say(1, submit(2, channel=2))
     assert book.batch is not None

@@ -10,7 +10,7 @@ ID = b"s" * 16
 
 
 def taken(position: int, *, pinned: bool = False) -> Record:
-    return Record(position, "g", 0, pinned)
+    return Record(position, "g", 0, 0, pinned)
 
 
 def session(**outcomes: Record) -> Session:

@@ -9,25 +9,27 @@ What the caller does
 - Before reading more from *c*: ``congested(c)``.  If it is, ask again after the next output.
 - Handle ``Ticked`` when ``next_deadline_ms()`` has come.
 
-Order and durability are decided in ``sequencer.py``; what a session remembers in ``session.py``; who is
-sent which entries in ``cursor.py`` and ``feed.py``.  Here is who is connected, and what each message
-leads to.
+Order and durability are decided in ``sequencer.py``; what a session remembers in ``session.py``; which
+snapshots count in ``snapshots.py``; which groups are in memory in ``residents.py``; who is sent what in
+``outgoing.py``, ``feed.py`` and ``cursor.py``.  Here is who is connected, and what each message leads to.
 
 Nothing a peer sends raises: what it must not send ends its channel or its connection with an error.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..stores.base import GroupState, StoreState
 from ..wire.limits import Limits
 from ..wire.messages import (
+    BEHIND_TRIM,
     GROUP_DAMAGED,
+    GROUP_DELETED,
     GROUP_REPLACED,
     OUT_OF_ORDER,
+    OVERLOADED,
     PROTOCOL_VERSION,
     SESSION_EXPIRED,
     SESSION_FENCED,
@@ -39,28 +41,33 @@ from ..wire.messages import (
     AskTurn,
     Bye,
     Credit,
+    DeleteGroup,
     EndTurn,
     Error,
-    GroupPage,
+    GroupDeleted,
     Hello,
     Join,
     Joined,
     Leave,
     ListGroups,
     Message,
+    OfferSnapshot,
     OpenSession,
     Ping,
     Pong,
+    PutSnapshot,
     SessionOpened,
+    SnapshotInfo,
     Submit,
     Sync,
     Synced,
+    Trim,
     TurnGranted,
+    WantSnapshot,
     Welcome,
 )
-from .cursor import Cursor, Due
+from .cursor import Cursor, Loading
 from .events import (
-    ChainRead,
     CloseAfterOutput,
     CommitFailed,
     Committed,
@@ -69,23 +76,29 @@ from .events import (
     Effect,
     Event,
     Faulted,
-    ReadChain,
+    LookedUp,
+    PageRead,
     ReadFailed,
     Received,
     SliceRead,
+    SnapshotRead,
     StartCommit,
     Stopping,
     Ticked,
     Wake,
 )
-from .feed import REPLY_BYTES, Feed
+from .few import Few
 from .group import Group
+from .joins import AFRESH, NEVER, stand
+from .outgoing import Outgoing
 from .peer import ANSWERS_MAX, HELD_BYTES_MAX, Peer
-from .sequencer import Answer, Sequencer, Violation
+from .residents import Residents, Waiting, still
+from .sequencer import Answer, GroupGone, Sequencer, Violation
 from .session import Session
+from .snapshots import Snapshots
 from .turns import Asked, TurnTable
 
-GROUPS_PER_PAGE = 128
+COMPACT = "compact"  # the feature of a client that makes snapshots when it is asked to
 # Submissions waiting for one commit, in bytes: beyond it, who waits already is not read from.
 BATCH_BYTES_MAX = 64 * 1024 * 1024
 # Sessions are looked through this many times in one retention, so one goes at most a 16th late.
@@ -108,18 +121,16 @@ class Core:
         self._new_id = new_id
         self._software = software
         self._now_ms = now_ms
-        self._groups = {group.name: Group(group, stored=True) for group in state.groups}
-        self._stored_names = sorted(self._groups)
         sessions = map(Session.load, state.sessions)
         self._sessions = {session.id: session for session in sessions}
         self._sequencer = Sequencer(self._sessions, limits)
-        self._feed = Feed()
+        self._snapshots = Snapshots(self._sequencer)
+        self._residents = Residents(new_id)
+        self._out = Outgoing(limits)
         self._turns: TurnTable[Group, Submit] = TurnTable()
         self._peers: dict[int, Peer] = {}
         self._greeting: dict[int, Peer] = {}  # connected, no Hello yet; the oldest first
-        self._lookups: dict[tuple[str, int], list[tuple[Peer, Join]]] = {}
-        self._effects: list[Effect] = []
-        self._woken: dict[int, None] = {}
+        self._compactors: dict[int, Peer] = {}
         self._stopping = False
         self._flush = False  # the next commit is due even if nobody waits for it
         self._sweep_ms = now_ms
@@ -141,10 +152,7 @@ class Core:
 
     def take_effects(self) -> list[Effect]:
         """What ``output`` has found to be done; the next ``handle`` would return it as well."""
-        self._effects += self._feed.reads
-        self._feed.reads.clear()
-        effects, self._effects = self._effects, []
-        return effects
+        return self._out.take_effects()
 
     def has_output(self, connection: int) -> bool:
         peer = self._peers.get(connection)
@@ -154,22 +162,9 @@ class Core:
         """What may be sent now, about *bytes_max* bytes of it, at least one message if there is
         any.  Channels take turns.  May be empty although ``has_output`` was true."""
         peer = self._peers.get(connection)
-        out: list[Message] = []
         if peer is None:
-            return out
-        while peer.control and bytes_max > 0:
-            message = peer.control.popleft()
-            if type(message) is ListGroups:
-                message = self._page(message)
-                bytes_max -= REPLY_BYTES * len(message.groups)
-            out.append(message)
-            bytes_max -= REPLY_BYTES
-        while peer.ready and bytes_max > 0:
-            channel = next(iter(peer.ready))
-            cursor = peer.ready.pop(channel)
-            bytes_max = self._feed.serve(cursor, bytes_max, out)
-            if self._feed.stir(cursor):
-                peer.ready[channel] = cursor
+            return []
+        out = self._out.output(peer, bytes_max)
         if peer.farewell_is_due():
             assert peer.farewell is not None
             out.append(peer.farewell)
@@ -177,7 +172,7 @@ class Core:
             for channel in list(peer.cursors):
                 self._close_channel(peer, channel)  # whatever the log still brings is not told
             # Only now: until the log was read, there was nothing to send, and more was to come.
-            self._effects.append(CloseAfterOutput(peer.number))
+            self._out.effects.append(CloseAfterOutput(peer.number))
         return out
 
     def congested(self, connection: int) -> bool:
@@ -193,7 +188,7 @@ class Core:
 
     def next_deadline_ms(self) -> int:
         """When ``Ticked`` is due at the latest; now, if ``take_effects`` was left undone."""
-        if self._feed.reads:
+        if self._out.feed.reads:
             return self._now_ms
         deadline = min(self._sweep_ms, self._turns.deadline_ms() or self._sweep_ms)
         for peer in self._greeting.values():
@@ -227,7 +222,8 @@ class Core:
         self._forget_turns(peer)
         for channel in list(peer.cursors):
             self._close_channel(peer, channel)
-        self._drop_lookups(peer)
+        self._compactors.pop(peer.number, None)
+        peer.waiting.clear()
 
     def _faulted(self, event: Faulted) -> None:
         peer = self._peers.get(event.connection)
@@ -240,28 +236,31 @@ class Core:
         for channel in list(peer.cursors):
             self._close_channel(peer, channel)
         peer.control.clear()
+        peer.paging = False
         peer.control.append(Error(code, 0, text))
         self._close(peer)
 
     def _close(self, peer: Peer) -> None:
         self._stop_hearing(peer)
-        self._effects.append(CloseAfterOutput(peer.number))
+        self._out.effects.append(CloseAfterOutput(peer.number))
 
     def _stop_hearing(self, peer: Peer) -> None:
         peer.closing = True
-        peer.stalled.clear()
-        self._drop_lookups(peer)
+        self._forget_waiting(peer)
+        self._compactors.pop(peer.number, None)
         self._greeting.pop(peer.number, None)
-        self._wake(peer)
+        self._out.wake(peer)
+
+    def _forget_waiting(self, peer: Peer) -> None:
+        """What *peer* said and nobody obeyed has not been said."""
+        peer.waiting.clear()
+        peer.stalled.clear()
 
     def _let_session_go(self, peer: Peer) -> None:
         session, peer.session = peer.session, None
         if session is not None:
             session.connection = None
             self._sequencer.touch(session, self._now_ms)
-
-    def _wake(self, peer: Peer) -> None:
-        self._woken[peer.number] = None
 
     # ------------------------------------------------------------ messages
 
@@ -289,7 +288,13 @@ class Core:
         self._greeting.pop(peer.number, None)
         peer.label = message.label
         welcome = Welcome(PROTOCOL_VERSION, self._software, self._now_ms, [], self._limits)
-        self._say(peer, welcome)
+        self._out.say(peer, welcome)
+        if COMPACT in message.features:
+            self._compactors[peer.number] = peer
+            for group in self._residents.groups.values():
+                if group.is_overdue():
+                    self._out.say(peer, WantSnapshot(group.name))
+                    group.ask_later()
 
     def _open_session(self, peer: Peer, message: OpenSession) -> None:
         if peer.session is not None:
@@ -314,16 +319,19 @@ class Core:
                     self._fail(older, SESSION_FENCED, "a newer connection has this session now")
             session.label = peer.label
             self._sequencer.touch(session, self._now_ms)
-            self._say(peer, SessionOpened(session.id))
+            self._out.say(peer, SessionOpened(session.id))
         session.connection = peer.number
         peer.session = session
 
     def _submit(self, peer: Peer, message: Submit) -> None:
         if peer.session is None:
             raise Violation(OUT_OF_ORDER, "a submission needs a session")
+        cursor = peer.cursors.get(message.channel)
+        if cursor is not None and cursor.group.undecided:
+            self._defer(peer, message, cursor.group)
+            return
         peer.held += 1
         peer.held_bytes += len(message.payload)
-        cursor = peer.cursors.get(message.channel)
         if cursor is None:
             self._judge(peer, message)
         elif not self._turns.park(cursor.group, peer.number, message.channel, message):
@@ -332,16 +340,17 @@ class Core:
             self._advance_turns(cursor.group)
 
     def _judge(self, peer: Peer, message: Submit) -> None:
-        assert peer.session is not None, "whose session goes, what it parked goes too"
-        cursor = peer.cursors.get(message.channel)
-        self._sequencer.submit(
-            peer.number,
-            peer.session,
-            peer.label,
-            cursor.group if cursor else None,
-            message,
-            self._now_ms,
-        )
+        session, cursor = peer.session, peer.cursors.get(message.channel)
+        assert session is not None, "whose session goes, what it parked goes too"
+        group = cursor.group if cursor else None
+        try:
+            self._sequencer.submit(peer.number, session, peer.label, group, message, self._now_ms)
+        except GroupGone:
+            text = (
+                "what was sent again was taken in a group of this name that has been deleted since"
+            )
+            self._end_channel(peer, message.channel, GROUP_DELETED, text)
+            self._sequencer.submit(peer.number, session, peer.label, None, message, self._now_ms)
 
     # ------------------------------------------------------------ turns
 
@@ -369,6 +378,8 @@ class Core:
 
     def _advance_turns(self, group: Group) -> None:
         """Judge what was parked as soon as no turn lasts, then begin the next one."""
+        if group.undecided:
+            return  # when that is decided
         while (parked := self._turns.next_parked(group)) is not None:
             number, message = parked
             peer = self._peers[number]
@@ -385,7 +396,7 @@ class Core:
         cursor = peer.cursors.get(message.channel)
         if cursor is not None:  # else its Error says all
             head = cursor.group.durable_head
-            self._line_up(cursor, Synced(message.request, head), head)
+            self._out.line_up(cursor, Synced(message.request, head), head)
 
     def _credit(self, peer: Peer, message: Credit) -> None:
         cursor = peer.cursors.get(message.channel)
@@ -397,26 +408,17 @@ class Core:
             return
         cursor.credit += message.size
         cursor.group.followers.add(cursor)
-        self._stir(cursor)
+        self._out.stir(cursor)
 
     def _ask_outcome(self, peer: Peer, message: AskOutcome) -> None:
         peer.held += 1
         self._sequencer.ask(peer.number, message)
 
     def _ping(self, peer: Peer, message: Ping) -> None:
-        self._say(peer, Pong(message.token))
+        self._out.say(peer, Pong(message.token))
 
     def _list_groups(self, peer: Peer, message: ListGroups) -> None:
-        self._say(peer, message)  # made into a page when it is sent: a request costs no memory
-
-    def _page(self, message: ListGroups) -> GroupPage:
-        start = bisect_right(self._stored_names, message.after)
-        names = self._stored_names[start : start + GROUPS_PER_PAGE]
-        groups = [self._groups[name] for name in names]
-        rows: list[list[object]] = [
-            [g.name, g.incarnation, g.durable_head, 0, 0, 0, 0, False] for g in groups
-        ]
-        return GroupPage(message.request, rows, start + GROUPS_PER_PAGE < len(self._stored_names))
+        self._out.say(peer, message)  # its turn to be answered is when it would be sent
 
     def _bye(self, peer: Peer, message: Bye) -> None:
         self._forget_turns(peer)
@@ -430,52 +432,114 @@ class Core:
             self._close_channel(peer, channel)
         self._close(peer)
 
+    # ------------------------------------------------------------ what has to wait
+
+    def _look_up(self, peer: Peer, message: Message, name: str, position: int) -> None:
+        """Have *message* wait until the store has said how things stand there."""
+        lookup = self._residents.look_up(name, position, peer, message)
+        if lookup is not None:
+            self._out.effects.append(lookup)
+
+    def _defer(self, peer: Peer, message: Message, group: Group) -> None:
+        """Have *message* wait until a commit has decided what *group* is."""
+        peer.waiting.add(message)
+        group.deferred.append((peer, message))
+
+    def _decided(self, group: Group) -> None:
+        """What waited for *group* goes on."""
+        group.undecided = 0
+        deferred, group.deferred = group.deferred, Few()
+        for peer, message in still(deferred):
+            self._obey(peer, message)
+            self._go_on(peer)
+        self._advance_turns(group)
+
+    def _go_on(self, peer: Peer) -> None:
+        """What *peer* waited for is over: obey what it has said since."""
+        while peer.stalled and not peer.closing and not peer.must_wait(peer.stalled[0]):
+            self._obey(peer, peer.stalled.popleft())
+
+    def _looked_up(self, event: LookedUp) -> None:
+        waiting = self._residents.looked_up(event.group, event.position)
+        if event.state is not None and event.group not in self._residents.groups:
+            self._residents.admit(event.state)
+        self._resume(event.group, waiting, event.chain)
+
+    def _resume(self, name: str, waiting: Waiting, chain: bytes | None) -> None:
+        """Obey those who *waited* to know of group *name*; *chain* is the one at the place they named."""
+        for peer, message in still(waiting):
+            group = self._residents.groups.get(name)
+            if isinstance(message, Join):
+                self._join_known(peer, message, group, chain or NEVER)
+            elif isinstance(message, DeleteGroup):
+                self._delete_known(peer, message, group)
+            else:
+                assert isinstance(message, OfferSnapshot), "nothing else is looked up"
+                self._offer_at(peer, message, chain or NEVER)
+            self._go_on(peer)
+        if (group := self._residents.groups.get(name)) is not None:
+            self._maybe_let_go(group)
+
     # ------------------------------------------------------------ channels
 
     def _join(self, peer: Peer, message: Join) -> None:
-        channel, resume = message.channel, message.resume
-        if len(peer.cursors) + len(peer.joining) >= self._limits.channels_max:
+        if peer.channels() >= self._limits.channels_max:
             text = f"{self._limits.channels_max} groups on one connection are the limit"
-            self._say(peer, Error(TOO_MANY, channel, text))
+            self._out.say(peer, Error(TOO_MANY, message.channel, text))
             return
-        group = self._groups.get(message.group)
+        group = self._residents.groups.get(message.group)
         if group is None:
-            incarnation = self._new_id()
-            group = Group(GroupState(message.group, incarnation, 0, incarnation), stored=False)
-        if resume is None or resume.position == 0:
-            self._groups[group.name] = group
-            self._open_channel(peer, channel, group, 0)
-            return
-        chain = group.known_chain(resume.position)
-        if resume.incarnation != group.incarnation or resume.position > group.durable_head:
-            chain = b""  # equal to none
-        if chain is None:
-            peer.joining.add(channel)
-            waiting = self._lookups.setdefault((group.name, resume.position), [])
-            if not waiting:
-                self._effects.append(ReadChain(group.name, resume.position))
-            waiting.append((peer, message))
+            position = message.resume.position if message.resume else 0
+            self._look_up(peer, message, message.group, position)
         else:
-            self._decide_join(peer, message, group, chain)
+            self._join_known(peer, message, group, None)
 
-    def _decide_join(self, peer: Peer, message: Join, group: Group, chain: bytes | None) -> None:
-        assert message.resume is not None
-        if chain == message.resume.chain:
-            self._open_channel(peer, message.channel, group, message.resume.position)
+    def _join_known(
+        self, peer: Peer, message: Join, group: Group | None, chain: bytes | None
+    ) -> None:
+        """*group* is None if there is none yet; *chain* is None if it has to be looked up."""
+        if group is None:
+            group = self._residents.make(message.group, keep=message.keep)
+        if group.undecided:
+            self._defer(peer, message, group)
+            return
+        if group.damage is not None:
+            self._out.say(peer, Error(GROUP_DAMAGED, message.channel, group.damage))
+            return
+        resume = message.resume
+        known = stand(group, resume)
+        if known is None:
+            known = chain
+        if known is None:
+            assert resume is not None, "without a stand there is nothing to look up"
+            self._look_up(peer, message, group.name, resume.position)
+        elif resume is None or known is AFRESH:
+            self._residents.groups[group.name] = group
+            self._open_channel(peer, message.channel, group, None)
+        elif known == resume.chain:
+            self._open_channel(peer, message.channel, group, resume.position)
         else:
             text = (
                 f"the history of group {group.name!r} is not the one that this replica holds up to "
-                f"position {message.resume.position}; join it afresh"
+                f"position {resume.position}; join it afresh"
             )
-            self._say(peer, Error(GROUP_REPLACED, message.channel, text))
+            self._out.say(peer, Error(GROUP_REPLACED, message.channel, text))
 
-    def _open_channel(self, peer: Peer, channel: int, group: Group, position: int) -> None:
-        if group.damage is not None:
-            self._say(peer, Error(GROUP_DAMAGED, channel, group.damage))
-            return
+    def _open_channel(self, peer: Peer, channel: int, group: Group, position: int | None) -> None:
+        """*position*: where it goes on; None: at the beginning, with the snapshot if there is one."""
+        info, snapshot = None, group.snapshot
+        if position is None:
+            position = snapshot.position if snapshot else 0
+        else:
+            snapshot = None
         cursor = peer.cursors[channel] = Cursor(peer, channel, group, position)
         group.cursors.add(cursor)
-        self._say(peer, Joined(channel, group.incarnation, position, group.durable_head, None))
+        if snapshot is not None:
+            info = SnapshotInfo(snapshot.chain, snapshot.size, snapshot.digest)
+            cursor.loading = Loading(snapshot)
+        joined = Joined(channel, group.incarnation, position, group.durable_head, info)
+        self._out.say(peer, joined)
+        self._out.stir(cursor)
 
     def _leave(self, peer: Peer, message: Leave) -> None:
         self._close_channel(peer, message.channel)
@@ -487,102 +551,191 @@ class Core:
             return
         peer.ready.pop(channel, None)
         peer.lined -= len(cursor.line)
-        self._feed.forget(cursor)
+        self._out.feed.forget(cursor)
         self._leave_turns(cursor)
-        cursor.group.cursors.discard(cursor)
-        cursor.group.followers.discard(cursor)
-        self._maybe_forget(cursor.group)
+        group = cursor.group
+        group.cursors.discard(cursor)
+        group.followers.discard(cursor)
+        if group.candidate is not None and group.candidate.owner is cursor:
+            self._sequencer.drop_candidate(group)
+        self._maybe_let_go(group)
         for due in cursor.line:
             if not isinstance(due.message, Synced | TurnGranted):
-                self._say(peer, due.message)
+                self._out.say(peer, due.message)
 
     def _end_channel(self, peer: Peer, channel: int, code: int, text: str) -> None:
-        self._say(peer, Error(code, channel, text))
+        self._out.say(peer, Error(code, channel, text))
         self._close_channel(peer, channel)
 
-    def _maybe_forget(self, group: Group) -> None:
-        if group.is_forgettable():
-            self._groups.pop(group.name, None)
+    def _maybe_let_go(self, group: Group) -> None:
+        if group.is_idle() and self._residents.groups.get(group.name) is group:
+            del self._residents.groups[group.name]
+            self._out.feed.let_go(group)
 
-    def _say(self, peer: Peer, message: Message) -> None:
-        peer.control.append(message)
-        self._wake(peer)
+    # ------------------------------------------------------------ whole groups
 
-    def _line_up(self, cursor: Cursor, message: Message, needs: int) -> None:
-        """Put a reply behind the entries it needs, and allow the cursor as far as that."""
-        cursor.line.append(Due(message, needs))
-        cursor.peer.lined += 1
-        cursor.grant = max(cursor.grant, needs)
-        self._stir(cursor)
+    def _delete_group(self, peer: Peer, message: DeleteGroup) -> None:
+        group = self._residents.groups.get(message.group)
+        if group is None:
+            self._look_up(peer, message, message.group, 0)
+        else:
+            self._delete_known(peer, message, group)
 
-    def _stir(self, cursor: Cursor) -> None:
-        if self._feed.stir(cursor):
-            cursor.peer.ready[cursor.channel] = cursor
-            self._wake(cursor.peer)
+    def _delete_known(self, peer: Peer, message: DeleteGroup, group: Group | None) -> None:
+        if group is None or not group.begun:
+            self._out.say(peer, GroupDeleted(message.request, existed=False))
+        elif group.undecided:
+            self._defer(peer, message, group)
+        else:
+            text = f"the store is full: group {group.name!r} cannot be deleted; try later"
+            deleted = GroupDeleted(message.request, existed=True)
+            peer.held += 1
+            number = self._sequencer.delete(group)
+            self._sequencer.answer(peer.number, deleted, Error(OVERLOADED, 0, text), number)
+
+    def _offer_snapshot(self, peer: Peer, message: OfferSnapshot) -> None:
+        self._offer_at(peer, message, None)
+
+    def _offer_at(self, peer: Peer, message: OfferSnapshot, chain: bytes | None) -> None:
+        """*chain* is the one at its position, if it has been looked up."""
+        cursor = peer.cursors.get(message.channel)
+        if cursor is None:
+            return  # its Error says all
+        group = cursor.group
+        if group.undecided:
+            self._defer(peer, message, group)
+            return
+        if not group.assigned_head:
+            chain = group.incarnation
+        elif not group.floor <= message.position <= group.durable_head:
+            chain = NEVER
+        elif chain is None:
+            chain = group.known_chain(message.position)
+        if chain is None:
+            self._look_up(peer, message, group.name, message.position)
+        else:
+            peer.held += 1
+            self._snapshots.offer(cursor, message, chain)
+
+    def _put_snapshot(self, peer: Peer, message: PutSnapshot) -> None:
+        cursor = peer.cursors.get(message.channel)
+        if cursor is None:
+            return  # its Error says all
+        if cursor.group.undecided:
+            self._defer(peer, message, cursor.group)
+            return
+        peer.held += 1
+        peer.held_bytes += len(message.data)
+        self._snapshots.put(cursor, message)
+
+    def _trim(self, peer: Peer, message: Trim) -> None:
+        cursor = peer.cursors.get(message.channel)
+        if cursor is None:
+            return  # its Error says all
+        if cursor.group.undecided:
+            self._defer(peer, message, cursor.group)
+            return
+        peer.held += 1
+        self._snapshots.trim(cursor, message)
+
+    def _ask_for_snapshot(self, group: Group) -> None:
+        if self._compactors:
+            group.ask_later()
+            for peer in self._compactors.values():
+                self._out.say(peer, WantSnapshot(group.name))
 
     # ------------------------------------------------------------ the store
 
     def _committed(self, _event: Committed) -> None:
-        groups, new_names = self._sequencer.committed()
-        for name in new_names:
-            insort(self._stored_names, name)
-        for group in groups:
-            self._feed.note_published(group)
+        batch = self._sequencer.committed()
+        for group in batch.entries:
+            self._out.feed.note_published(group)
             for cursor in list(group.followers):
                 if cursor.credit > 0:
-                    self._stir(cursor)
+                    self._out.stir(cursor)
                 else:
                     group.followers.discard(cursor)
+            if group.wants_snapshot():
+                self._ask_for_snapshot(group)
+        for group, _, _ in batch.trims:
+            self._end_those_behind(group)
+        for group in batch.deleted:
+            self._end_deleted(group)
+        self._look_after(batch.groups(), batch.number)
+
+    def _end_those_behind(self, group: Group) -> None:
+        """End the channels whose next entry, or the rest of whose snapshot, is gone."""
+        text = f"entries of group {group.name!r} up to position {group.floor} are gone; join again"
+        for cursor in list(group.cursors):
+            loading = cursor.loading
+            if cursor.position < group.floor or (
+                loading is not None and loading.snapshot != group.snapshot
+            ):
+                self._end_channel(cursor.peer, cursor.channel, BEHIND_TRIM, text)
+
+    def _end_deleted(self, group: Group) -> None:
+        """End everybody's channels; what is still said on them is refused."""
+        del self._residents.groups[group.name]
+        self._out.feed.let_go(group)
+        for cursor in list(group.cursors):
+            text = f"group {group.name!r} has been deleted"
+            self._end_channel(cursor.peer, cursor.channel, GROUP_DELETED, text)
+
+    def _look_after(self, groups: Iterable[Group], decided: int) -> None:
+        """Batches up to number *decided* are: what waited for that goes on, and who is idle goes."""
+        for group in groups:
+            if group.undecided <= decided:
+                self._decided(group)
+            self._maybe_let_go(group)
 
     def _commit_failed(self, _event: CommitFailed) -> None:
         groups, unborn = self._sequencer.failed()
         for session in unborn:
             if session.connection is not None:
                 self._peers[session.connection].session = None
-        for group in groups:
-            self._maybe_forget(group)
+        self._look_after(groups, 0)
 
     def _slice_read(self, event: SliceRead) -> None:
-        group = self._groups[event.group]
-        if not event.entries:
-            self._damage(group, f"group {group.name!r} ends after position {event.after}")
-            return
-        for cursor in self._feed.slice_read(group, event.after, event.entries):
-            self._stir(cursor)
+        feed = self._out.feed
+        cursors = feed.answered(feed.slice_of_log(event.group, event.after))
+        if cursors and not event.entries:
+            text = f"group {event.group!r} ends after position {event.after}"
+            self._damage(cursors[0].group, text)
+        elif cursors:
+            feed.hand_slice(cursors, event.entries)
+            for cursor in cursors:
+                self._out.stir(cursor)
+
+    def _snapshot_read(self, event: SnapshotRead) -> None:
+        feed = self._out.feed
+        cursors = feed.answered(feed.part_of_snapshot(event.group, event.position, event.offset))
+        if cursors and not event.data:
+            text = f"the snapshot of group {event.group!r} ends after {event.offset} bytes"
+            self._damage(cursors[0].group, text)
+        elif cursors:
+            feed.hand_chunk(cursors, event.data)
+            for cursor in cursors:
+                self._out.stir(cursor)
+
+    def _page_read(self, event: PageRead) -> None:
+        peer = self._peers.get(event.connection)
+        if peer is not None:
+            self._out.page_read(peer, event.request, event.groups)
 
     def _read_failed(self, event: ReadFailed) -> None:
-        self._damage(self._groups[event.group], event.text)
+        group = self._residents.groups.get(event.group)
+        if group is None:
+            # What can be said of it is that it is there, and damaged.
+            group = self._residents.admit(GroupState(event.group, bytes(16), 0, bytes(16)))
+        self._damage(group, event.text)
 
     def _damage(self, group: Group, text: str) -> None:
         """Refuse this group from now on; others go on."""
         group.damage = text
-        self._feed.drop(group)
+        self._out.feed.drop(group)
         for cursor in list(group.cursors):
             self._end_channel(cursor.peer, cursor.channel, GROUP_DAMAGED, text)
-        for name, position in [key for key in self._lookups if key[0] == group.name]:
-            self._looked_up(name, position, None)
-
-    def _chain_read(self, event: ChainRead) -> None:
-        self._looked_up(event.group, event.position, event.chain)
-
-    def _looked_up(self, name: str, position: int, chain: bytes | None) -> None:
-        group = self._groups[name]
-        for peer, message in self._lookups.pop((name, position), []):
-            if message.channel not in peer.joining:
-                continue  # its connection has come to its end meanwhile
-            peer.joining.discard(message.channel)
-            if group.damage is not None:
-                self._say(peer, Error(GROUP_DAMAGED, message.channel, group.damage))
-            else:
-                self._decide_join(peer, message, group, chain)
-            while peer.stalled and not peer.closing and not peer.must_wait(peer.stalled[0]):
-                self._obey(peer, peer.stalled.popleft())
-
-    def _drop_lookups(self, peer: Peer) -> None:
-        if peer.joining:
-            peer.joining.clear()
-            for waiting in self._lookups.values():
-                waiting[:] = [(other, join) for other, join in waiting if other is not peer]
+        self._resume(group.name, self._residents.cannot_be_read(group.name), None)
 
     # ------------------------------------------------------------ time and end
 
@@ -615,6 +768,7 @@ class Core:
             self._flush = True
             self._turns.clear()  # what was parked has not happened; its authors send it again
             for peer in self._peers.values():
+                self._forget_waiting(peer)
                 self._let_session_go(peer)
 
     def _maybe_stop(self) -> None:
@@ -639,8 +793,8 @@ class Core:
         if self._stopping:
             self._maybe_stop()
         effects = self.take_effects()
-        effects += [Wake(number) for number in self._woken if number in self._peers]
-        self._woken.clear()
+        effects += [Wake(number) for number in self._out.woken if number in self._peers]
+        self._out.woken.clear()
         return effects
 
     def _start_commit(self) -> None:
@@ -648,7 +802,7 @@ class Core:
             commit = self._sequencer.seal(force=self._flush)
             self._flush = False
             if commit is not None:
-                self._effects.append(StartCommit(commit))
+                self._out.effects.append(StartCommit(commit))
 
     def _deliver(self, answer: Answer) -> None:
         peer = self._peers.get(answer.connection)
@@ -658,11 +812,11 @@ class Core:
         peer.held_bytes -= answer.size
         cursor = peer.cursors.get(answer.channel)
         if cursor is not None:
-            self._line_up(cursor, answer.message, answer.needs)
+            self._out.line_up(cursor, answer.message, answer.needs)
         elif isinstance(answer.message, Error):
             self._fail(peer, answer.message.code, answer.message.text)
         else:
-            self._say(peer, answer.message)
+            self._out.say(peer, answer.message)
 
 
 # Any: each row's function takes its key's class; Python's types cannot say that of a dict.
@@ -675,7 +829,9 @@ _EVENTS: dict[type[Event], Callable[[Core, Any], None]] = {
     CommitFailed: Core._commit_failed,
     SliceRead: Core._slice_read,
     ReadFailed: Core._read_failed,
-    ChainRead: Core._chain_read,
+    SnapshotRead: Core._snapshot_read,
+    LookedUp: Core._looked_up,
+    PageRead: Core._page_read,
     Ticked: Core._ticked,
     Stopping: Core._stopping_event,
 }
@@ -694,4 +850,8 @@ _MESSAGES: dict[type[Message], Callable[[Core, Peer, Any], None]] = {
     Bye: Core._bye,
     AskTurn: Core._ask_turn,
     EndTurn: Core._end_turn,
+    OfferSnapshot: Core._offer_snapshot,
+    PutSnapshot: Core._put_snapshot,
+    Trim: Core._trim,
+    DeleteGroup: Core._delete_group,
 }

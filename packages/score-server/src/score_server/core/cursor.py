@@ -4,12 +4,16 @@ A subscriber is a place in the log, not a queue: catching up and following are t
 reader costs no memory.  Entries are sent while ``position <= grant`` (a reply waits there) or while
 there is credit; a reply goes out as soon as the cursor stands at or behind what the reply *needs*.
 So a reply is always behind the entries it depends on, and never behind another group's.
+
+A channel that begins with a snapshot is *loading* until all of it has been sent; entries and replies come
+behind it.  It needs no credit: whoever joins wants it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..stores.base import SnapshotState
 from ..wire.fields import ENTRIES_MAX
 from ..wire.messages import Message
 from .few import Few
@@ -26,11 +30,22 @@ class Due(NamedTuple):
     needs: int
 
 
+class Loading:
+    """A snapshot on its way: *offset* bytes of it have been sent, *chunk* is what was read behind them."""
+
+    __slots__ = ("chunk", "offset", "snapshot")
+
+    def __init__(self, snapshot: SnapshotState) -> None:
+        self.snapshot = snapshot
+        self.offset = 0
+        self.chunk: bytes | None = None
+
+
 class Cursor:
-    """One open channel.  *position*: the last entry that was handed out."""
+    """One open channel.  *position*: the last entry that was handed out, or the snapshot's."""
 
     __slots__ = (
-        "channel", "credit", "grant", "group", "line", "peer", "position", "reading", "slice",
+        "channel", "credit", "grant", "group", "line", "loading", "peer", "position", "reading", "slice",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, channel: int, group: Group, position: int) -> None:
@@ -41,16 +56,31 @@ class Cursor:
         self.grant = position
         self.credit = 0
         self.line: Few[Due] = Few()
-        self.reading = False  # a slice has been asked for
+        self.loading: Loading | None = None
+        self.reading = False  # a slice, or a part of the snapshot, has been asked for
         self.slice: tuple[list[int], list[bytes]] | None = None  # what was read for it
 
     def wants(self) -> bool:
-        """There are durable entries that may be sent."""
+        """There is something durable that may be sent."""
+        if self.loading is not None:
+            return True
         limit = self.group.durable_head if self.credit > 0 else self.grant
         return limit > self.position
 
     def reply_is_due(self) -> bool:
-        return bool(self.line) and self.line[0].needs <= self.position
+        return bool(self.line) and self.line[0].needs <= self.position and self.loading is None
+
+    def take_chunk(self) -> tuple[int, bytes] | None:
+        """Move over what has been read of the snapshot: its offset and bytes; None if it is to be read."""
+        loading = self.loading
+        assert loading is not None
+        if loading.chunk is None:
+            return None
+        offset, chunk = loading.offset, loading.chunk
+        loading.offset, loading.chunk = offset + len(chunk), None
+        if loading.offset >= loading.snapshot.size:
+            self.loading = None
+        return offset, chunk
 
     def take(
         self, positions: list[int], encoded: list[bytes], start: int, bytes_max: int

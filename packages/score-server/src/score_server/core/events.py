@@ -77,14 +77,6 @@ class LookedUp(NamedTuple):
     chain: bytes | None
 
 
-class ChainRead(NamedTuple):
-    """The answer to ``ReadChain``."""
-
-    group: str
-    position: int
-    chain: bytes | None
-
-
 class PageRead(NamedTuple):
     """The answer to ``ReadPage``."""
 
@@ -112,7 +104,7 @@ class Stopping(NamedTuple):
 
 Event = (
     Connected | Received | Faulted | Disconnected | Committed | CommitFailed
-    | SliceRead | SnapshotRead | ReadFailed | LookedUp | ChainRead | PageRead | Ticked | Stopping
+    | SliceRead | SnapshotRead | ReadFailed | LookedUp | PageRead | Ticked | Stopping
 )  # fmt: skip
 
 # ---------------------------------------------------------------- effects
@@ -160,23 +152,16 @@ class LookUp(NamedTuple):
     position: int
 
 
-class ReadChain(NamedTuple):
-    """Look up a chain for a resuming client; answer ChainRead."""
-
-    group: str
-    position: int
-
-
 class ReadPage(NamedTuple):
-    """List *count* groups behind the name *after*; answer PageRead."""
+    """List at most *groups_max* groups behind the name *after*; answer PageRead."""
 
     connection: int
     request: int
     after: str
-    count: int
+    groups_max: int
 
 
-Read = ReadSlice | ReadSnapshot | LookUp | ReadPage | ReadChain
+Read = ReadSlice | ReadSnapshot | LookUp | ReadPage
 """What the store is asked while it has nothing more urgent to do."""
 
 Effect = Wake | CloseAfterOutput | StartCommit | Read

@@ -2,7 +2,10 @@
 
 Output is pulled.  ``stir`` finds out whether a cursor has something to send; if its next entry is not in
 memory it asks the store for a slice, once for all cursors that stand at the same place.  ``serve``
-hands out what there is.
+hands out what there is.  A snapshot is read in the same way, a part at a time.
+
+What was asked for may be of no interest any more when it comes: those who waited have gone, with the
+entries or with the group.  So an answer counts only for who still waits for it (``answered``).
 
 Bounds: each group's recent entries (``group.py``); those of all groups together, the longest unchanged
 go first; and the slices that lagging cursors hold.  A slice that had to go is read again.
@@ -12,9 +15,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from ..wire.messages import Entries, Message
+from ..wire.messages import Entries, Message, SnapshotChunk
 from .cursor import Cursor
-from .events import ReadSlice
+from .events import Read, ReadSlice, ReadSnapshot
 from .group import Group
 
 SLICE_BYTES_MAX = 256 * 1024
@@ -25,12 +28,16 @@ ENTRIES_BYTES_MAX = 1024 * 1024
 REPLY_BYTES = 32  # what a reply counts for in the output's budget
 
 
+Feedable = ReadSlice | ReadSnapshot
+
+
 class Feed:
     """The entries that cursors are fed with.  ``reads``: what is to be asked of the store."""
 
-    def __init__(self) -> None:
-        self.reads: list[ReadSlice] = []
-        self._waiting: dict[tuple[str, int], list[Cursor]] = {}
+    def __init__(self, chunk_bytes_max: int = SLICE_BYTES_MAX) -> None:
+        self._chunk_bytes_max = min(chunk_bytes_max, SLICE_BYTES_MAX)
+        self.reads: list[Read] = []
+        self._waiting: dict[Feedable, list[Cursor]] = {}
         self._holders: dict[Cursor, None] = {}  # cursors with a slice, the oldest first
         self._cached: dict[
             Group, int
@@ -49,30 +56,56 @@ class Feed:
             self._cached_bytes -= size
             oldest.recent = type(oldest.recent)(oldest.durable_head)
 
+    def let_go(self, group: Group) -> None:
+        """*group* leaves memory."""
+        self._cached_bytes -= self._cached.pop(group, 0)
+
     def forget(self, cursor: Cursor) -> None:
         """*cursor* is closed."""
         cursor.slice = None
+        if cursor.loading is not None:
+            cursor.loading.chunk = None
         self._holders.pop(cursor, None)
 
-    def slice_read(
-        self, group: Group, after: int, entries: list[tuple[int, bytes, bytes]]
-    ) -> list[Cursor]:
-        """Hand a slice to those who wait for it and are still there; returns them."""
-        waiting = self._waiting.pop((group.name, after), [])
-        waiting = [cursor for cursor in waiting if cursor in group.cursors]
-        part = ([position for position, _, _ in entries], [encoded for _, encoded, _ in entries])
+    def slice_of_log(self, group: str, after: int) -> ReadSlice:
+        """What is asked of the store for a cursor that stands at *after*."""
+        return ReadSlice(group, after, SLICE_BYTES_MAX)
+
+    def part_of_snapshot(self, group: str, position: int, offset: int) -> ReadSnapshot:
+        """What is asked for one that has *offset* bytes of the snapshot at *position*."""
+        return ReadSnapshot(group, position, offset, self._chunk_bytes_max)
+
+    def answered(self, read: Feedable) -> list[Cursor]:
+        """The store has answered *read*: those who wait for it and are still there."""
+        waiting = self._waiting.pop(read, [])
+        waiting = [cursor for cursor in waiting if cursor in cursor.group.cursors]
         for cursor in waiting:
             cursor.reading = False
-            cursor.slice = part
-            self._holders[cursor] = None
-        while len(self._holders) > SLICES_TOTAL_MAX:
-            self.forget(next(iter(self._holders)))
         return waiting
+
+    def hand_slice(self, cursors: list[Cursor], entries: list[tuple[int, bytes, bytes]]) -> None:
+        """Give *cursors* the entries that they wait for."""
+        part = ([position for position, _, _ in entries], [encoded for _, encoded, _ in entries])
+        for cursor in cursors:
+            cursor.slice = part
+            self._hold(cursor)
+
+    def hand_chunk(self, cursors: list[Cursor], data: bytes) -> None:
+        """Give *cursors* the part of their snapshot that they wait for."""
+        for cursor in cursors:
+            assert cursor.loading is not None, "who waits for a part of a snapshot loads one"
+            cursor.loading.chunk = data
+            self._hold(cursor)
+
+    def _hold(self, cursor: Cursor) -> None:
+        self._holders[cursor] = None
+        if len(self._holders) > SLICES_TOTAL_MAX:
+            self.forget(next(iter(self._holders)))
 
     def drop(self, group: Group) -> None:
         """*group* cannot be read: nobody waits for it any more."""
-        for key in [key for key in self._waiting if key[0] == group.name]:
-            del self._waiting[key]
+        for read in [read for read in self._waiting if read.group == group.name]:
+            del self._waiting[read]
 
     # ------------------------------------------------------------ output
 
@@ -82,13 +115,19 @@ class Feed:
             return True
         if not cursor.wants():
             return False
-        if self._source(cursor) is not None:
+        read: Feedable
+        if (loading := cursor.loading) is not None:
+            if loading.chunk is not None:
+                return True
+            read = self.part_of_snapshot(cursor.group.name, cursor.position, loading.offset)
+        elif self._source(cursor) is not None:
             return True
+        else:
+            read = self.slice_of_log(cursor.group.name, cursor.position)
         if not cursor.reading:
             cursor.reading = True
-            waiting = self._waiting.setdefault((cursor.group.name, cursor.position), [])
+            waiting = self._waiting.setdefault(read, [])
             if not waiting:
-                read = ReadSlice(cursor.group.name, cursor.position, SLICE_BYTES_MAX)
                 self.reads.append(read)
             waiting.append(cursor)
         return False
@@ -101,6 +140,14 @@ class Feed:
                 out.append(cursor.line.popleft().message)
                 cursor.peer.lined -= 1
                 bytes_max -= REPLY_BYTES
+                continue
+            if cursor.loading is not None:
+                part = cursor.take_chunk()
+                if part is None:
+                    break
+                self._holders.pop(cursor, None)
+                out.append(SnapshotChunk(cursor.channel, *part))
+                bytes_max -= len(part[1])
                 continue
             source = self._source(cursor) if cursor.wants() else None
             if source is None:

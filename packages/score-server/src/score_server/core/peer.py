@@ -17,8 +17,8 @@ class Peer:
     """One connection.  ``Core`` owns it; nothing here knows of other connections."""
 
     __slots__ = (
-        "closing", "control", "cursors", "farewell", "held", "held_bytes", "joining",
-        "label", "lined", "number", "ready", "session", "since_ms", "stalled",
+        "closing", "control", "cursors", "farewell", "held", "held_bytes", "label", "lined", "number",
+        "paging", "ready", "session", "since_ms", "stalled", "waiting",
     )  # fmt: skip
 
     def __init__(self, number: int, now_ms: int) -> None:
@@ -28,17 +28,20 @@ class Peer:
         self.label = ""
         self.session: Session | None = None
         self.control: Few[Message] = Few()  # to be sent at once, whatever the channels do
+        self.paging = False  # the first of them is a ListGroups whose groups are being read
         self.farewell: Message | None = None  # after everything else that can be sent
         self.cursors: dict[int, Cursor] = {}
         self.ready: dict[int, Cursor] = {}  # channels with something to send, in turn
-        self.joining: Few[int] = Few()  # channels whose chain is being looked up
-        self.stalled: Few[Message] = Few()  # said since; order is kept by waiting
+        # What cannot be obeyed before something is looked up or a commit is decided; and what was said
+        # since: order is kept by waiting.
+        self.waiting: Few[Message] = Few()
+        self.stalled: Few[Message] = Few()
         self.held = 0  # answers that wait for a commit
         self.held_bytes = 0
         self.lined = 0  # answers in the cursors' lines
 
     def has_output(self) -> bool:
-        if self.control or self.ready:
+        if self.ready or (self.control and not self.paging):
             return True
         return self.farewell is not None and self.farewell_is_due()
 
@@ -55,5 +58,9 @@ class Peer:
         return self.held + self.lined + len(self.control) + len(self.stalled)
 
     def must_wait(self, message: Message) -> bool:
-        """Whether *message* has to wait until the joins before it are decided."""
-        return bool(self.joining) and (bool(self.stalled) or not isinstance(message, Join))
+        """Whether *message* has to wait until what is waiting has been obeyed."""
+        return bool(self.waiting) and (bool(self.stalled) or not isinstance(message, Join))
+
+    def channels(self) -> int:
+        """Channels that it has, or will have if its joins succeed."""
+        return len(self.cursors) + sum(isinstance(message, Join) for message in self.waiting)

@@ -13,6 +13,10 @@ Each batch has a number.  What is judged against something not yet durable carri
 number, and every answer, refusals and repeats included, is held until the batch of its number is
 decided.  So nobody ever learns of anything that a crash could take back.
 
+What is done to a group as a whole (a candidate's chunks, trims, its end) takes the same way: assigned, in
+the open batch, durable, answered.  A commit's parts happen in a fixed order, entries before trims before
+the end of a group; what would need another order waits for the commit (``Group.undecided``).
+
 When a commit fails cleanly (disk full), everything since is taken back, newest first: the open
 batch, then the one that failed.  All answers held in them become ``STORE_FULL``, also refusals, for
 they were judged against heads that are no more.  Positions are not used again.
@@ -25,9 +29,9 @@ once is tempting and wrong: the head that refused may never come to be.
 from __future__ import annotations
 
 from itertools import chain
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..stores.base import Commit, NewEntry
+from ..stores.base import Commit, NewChunk, NewEntry, NewGroup, NewTrim
 from ..wire.limits import Limits
 from ..wire.messages import (
     CHANNEL_CLOSED,
@@ -53,8 +57,11 @@ from ..wire.messages import (
     TurnGranted,
 )
 from .group import Group
-from .session import Record, Refusal, Session
+from .session import GONE, Record, Refusal, Session
 from .turns import Asked
+
+if TYPE_CHECKING:
+    from .snapshots import Candidate
 
 
 class Violation(Exception):
@@ -64,6 +71,10 @@ class Violation(Exception):
         super().__init__(text)
         self.code = code
         self.text = text
+
+
+class GroupGone(Exception):
+    """The name was taken in a group that is gone; the channel is on another one of the same name."""
 
 
 class Answer(NamedTuple):
@@ -85,8 +96,11 @@ class Batch:
         self.number = number
         self.wanted = False  # somebody waits for it; what merely should be written can wait
         self.size = 0
-        self.new_groups: list[tuple[str, bytes]] = []
+        self.new_groups: list[Group] = []
         self.entries: dict[Group, list[NewEntry]] = {}
+        self.chunks: list[tuple[Group, NewChunk]] = []
+        self.trims: list[tuple[Group, NewTrim, Candidate | None]] = []  # what becomes the snapshot
+        self.deleted: list[Group] = []
         self.born: list[Session] = []
         self.outcomes: dict[Session, set[int]] = {}
         self.undo: list[tuple[Session, int, Record | None]] = []
@@ -96,6 +110,16 @@ class Batch:
         self.rows: list[Session] = []
         self.dropped: list[tuple[Session, set[int]]] = []
         self.ended: list[bytes] = []
+        self.stale: dict[str, None] = {}
+
+    def groups(self) -> dict[Group, None]:
+        """All that it is about."""
+        found = dict.fromkeys(self.entries)
+        for group, _ in self.chunks:
+            found[group] = None
+        for group, _, _ in self.trims:
+            found[group] = None
+        return found | dict.fromkeys(self.new_groups) | dict.fromkeys(self.deleted)
 
 
 class Sequencer:
@@ -110,6 +134,9 @@ class Sequencer:
         self.released: list[Answer] = []  # may be given now; the core empties it
         self._touched: dict[Session, None] = {}  # rows that differ from the store's
         self._ended: list[bytes] = []
+        self._stale: dict[
+            str, None
+        ] = {}  # groups whose candidate in the store is nobody's any more
 
     # ------------------------------------------------------------ sessions
 
@@ -129,9 +156,7 @@ class Sequencer:
         self._touched[session] = None
         session.number = self._want()
         failed = Error(OVERLOADED, 0, "the store is full: no session can be opened; try later")
-        self._hold(
-            session.number, Answer(connection, 0, SessionOpened(session.id), 0, instead=failed)
-        )
+        self.answer(connection, SessionOpened(session.id), failed, session.number)
 
     def end(self, session: Session) -> None:
         """Let *session* go; the store is told with the next commit."""
@@ -153,6 +178,7 @@ class Sequencer:
 
         Raises:
             Violation: the author broke a rule or a limit; no place has been assigned.
+            GroupGone: nothing has happened; end the channel, and submit without a group.
         """
         seq = message.seq
         follows = session.find(message.follows) if message.follows else None
@@ -197,6 +223,8 @@ class Sequencer:
         record, refusal = session.find(message.seq), session.refusals.get(message.seq)
         if record is None and refusal is None:
             return False
+        if record is not None and record.position and record.group == GONE and group is not None:
+            raise GroupGone
         known = record.group if record else refusal.group if refusal else ""
         if known and group is not None and known != group.name:
             raise Violation(
@@ -217,15 +245,20 @@ class Sequencer:
         message: Submit, now_ms: int,
     ) -> None:  # fmt: skip
         batch, number = self.open, self._want()
-        if not group.stored and not group.assigned_head:
-            batch.new_groups.append((group.name, group.incarnation))
+        self._begin(group)
         entry = group.append(session.id, message.seq, label, message.payload, now_ms)
         batch.entries.setdefault(group, []).append(entry)
         batch.size += len(entry.encoded)
         group.number = number
-        record = Record(entry.position, group.name, number)
+        record = Record(entry.position, group.name, number, message.seen)
         self._record(session, message.seq, record)
         self._take(connection, message, record)
+
+    def _begin(self, group: Group) -> None:
+        """The store is to have a row for it."""
+        if not group.begun:
+            group.begun = True
+            self.open.new_groups.append(group)
 
     def _record(self, session: Session, seq: int, record: Record) -> None:
         """A lasting outcome, durable with the open batch."""
@@ -262,6 +295,57 @@ class Sequencer:
         anew = TurnGranted(asked.request, 0)
         self._hold(group.number, Answer(asked.connection, asked.channel, granted, head, anew))
 
+    # ------------------------------------------------------------ groups
+
+    def put_chunk(self, group: Group, chunk: NewChunk) -> int:
+        """Write the next chunk of *group*'s candidate; the number of its commit."""
+        number = self._want()
+        self._begin(group)
+        self.open.chunks.append((group, chunk))
+        self.open.size += len(chunk.data)
+        return number
+
+    def drop_candidate(self, group: Group) -> None:
+        """*group* has no candidate any more; the store is told with the next commit."""
+        candidate, group.candidate = group.candidate, None
+        if candidate is not None and candidate.received:
+            self.open.chunks = [row for row in self.open.chunks if row[0] is not group]
+            self._stale[group.name] = None
+
+    def trim(self, group: Group, trim: NewTrim) -> int:
+        """Let *trim* happen, with the candidate as snapshot if it names one; the number of its commit."""
+        number = group.number = self._want()
+        candidate = None
+        if trim.snapshot is not None:
+            candidate, group.candidate = group.candidate, None
+            if not group.assigned_head:
+                group.undecided = number  # in a commit entries come before trims: none may follow
+        self.open.trims.append((group, trim, candidate))
+        group.assign_trim(trim)
+        return number
+
+    def delete(self, group: Group) -> int:
+        """Let *group* be gone; the number of the commit.  What was taken in it stays taken."""
+        number = group.undecided = self._want()
+        self.drop_candidate(group)
+        self.open.deleted.append(group)
+        for session in self.sessions.values():
+            for seq, record in session.taken_in(group.name):
+                self._record(session, seq, record._replace(group=GONE))
+        return number
+
+    def hold(self, group: Group) -> int | None:
+        """The place behind which *group*'s entries are still needed: an author whose submission is not
+        settled is owed all behind what it had seen."""
+        found = [session.hold(group.name) for session in self.sessions.values() if session.outcomes]
+        return min((seen for seen in found if seen is not None), default=None)
+
+    def answer(
+        self, connection: int, message: Message, instead: Message, number: int, size: int = 0
+    ) -> None:
+        """Tell *connection*, when batch *number* is decided."""
+        self._hold(number, Answer(connection, 0, message, 0, instead, size))
+
     # ------------------------------------------------------------ outcomes
 
     def ask(self, connection: int, message: AskOutcome) -> None:
@@ -292,7 +376,7 @@ class Sequencer:
     ) -> None:
         outcome = Outcome(message.request, verdict, position)
         failed = Error(OVERLOADED, 0, "the store is full: the outcome cannot be settled; try later")
-        self._hold(number, Answer(connection, 0, outcome, 0, instead=failed))
+        self.answer(connection, outcome, failed, number)
 
     # ------------------------------------------------------------ durability
 
@@ -318,32 +402,41 @@ class Sequencer:
             return None
         batch.rows = [s for s in self._touched if self.sessions.get(s.id) is s]
         batch.ended = self._ended
+        batch.stale = self._stale
         commit = Commit(
-            tuple(batch.new_groups),
+            tuple(NewGroup(g.name, g.incarnation, g.keep) for g in batch.new_groups),
             tuple(chain.from_iterable(batch.entries.values())),
             tuple(s.change(batch.outcomes.get(s, set())) for s in batch.rows),
             tuple(batch.ended),
+            tuple(chunk for _, chunk in batch.chunks),
+            tuple(trim for _, trim, _ in batch.trims),
+            tuple(batch.stale),
+            tuple(group.name for group in batch.deleted),
         )
         for session in batch.rows:
             if session.dropped:
                 batch.dropped.append((session, session.dropped))
                 session.dropped = set()
-        self._touched, self._ended = {}, []
+        self._touched, self._ended, self._stale = {}, [], {}
         self.in_flight, self.open = batch, Batch(batch.number + 1)
         return commit
 
-    def committed(self) -> tuple[list[Group], list[str]]:
-        """The outstanding commit is durable: publish, then release.
-
-        Returns the groups that moved and the names of those that are new in the store.
-        """
+    def committed(self) -> Batch:
+        """The outstanding commit is durable: publish, then release.  Returns what was in it."""
         batch = self.in_flight
         assert batch is not None, "Committed without an outstanding commit"
         self.in_flight, self.durable = None, batch.number
+        for group in batch.new_groups:
+            group.stored = True
         for group, entries in batch.entries.items():
             group.publish(entries)
+        for group, trim, _ in batch.trims:
+            group.publish_trim(trim)
+        for group in batch.deleted:
+            for session in self.sessions.values():
+                session.forget_refusals(group.name)
         self.released += batch.answers
-        return list(batch.entries), [name for name, _ in batch.new_groups]
+        return batch
 
     def failed(self) -> tuple[list[Group], list[Session]]:
         """The outstanding commit has not happened: take back everything since, newest first.
@@ -360,10 +453,11 @@ class Sequencer:
                 session.number = 0
             for session, seq in batch.refusals:
                 session.refusals.pop(seq, None)
-            groups |= dict.fromkeys(batch.entries)
+            groups |= batch.groups()
             unborn += batch.born
         for group in groups:
             group.roll_back()
+        self._take_back_candidates(failed)
         self._touched |= dict.fromkeys(failed.rows)
         for session, dropped in failed.dropped:
             session.dropped |= dropped
@@ -375,3 +469,19 @@ class Sequencer:
             self.released.append(answer._replace(message=answer.instead, needs=0))
         self.in_flight, self.open = None, Batch(self.open.number + 1)
         return list(groups), unborn
+
+    def _take_back_candidates(self, failed: Batch) -> None:
+        """A candidate that lost a chunk is lost; one that was whole and did not become the snapshot is
+        one still, if who offered it is still there."""
+        self._stale |= failed.stale
+        holed = {group for group, _ in chain(failed.chunks, self.open.chunks)}
+        for group in holed:
+            group.candidate = None
+            self._stale[group.name] = None
+        for group, _, candidate in chain(failed.trims, self.open.trims):
+            if candidate is None or group in holed:
+                continue
+            if group.candidate is None and candidate.owner in group.cursors:
+                group.candidate = candidate
+            else:
+                self._stale[group.name] = None

@@ -9,6 +9,8 @@ Rules
 - An outcome not yet settled is never dropped for room: exactly once depends on it.
 - Refusals live in memory only.  After a restart a refused submission that is sent again is judged
   anew, which is as good: it had not taken effect.
+- What was taken in a group that is deleted stays taken.  A group of the same name that is made later is
+  another one, and its positions are others.
 
 ``number`` is the commit that makes something durable (``sequencer.py``); 0 is "already is".
 """
@@ -19,9 +21,12 @@ from typing import NamedTuple
 
 from ..stores.base import SessionChange, SessionState, StoredOutcome
 
+GONE = ""  # no group has this name
+
 
 class Record(NamedTuple):
-    """A lasting outcome: taken at *position* in *group*; voided when *position* is 0.
+    """A lasting outcome: taken at *position* in *group* by an author who had *seen* so much of it;
+    voided when *position* is 0; in a group that has been deleted since when *group* is ``GONE``.
 
     *number* is the commit of the outcome itself, *pin_number* that of its being pinned: a pin that
     fails takes back the pin, not the outcome.
@@ -30,6 +35,7 @@ class Record(NamedTuple):
     position: int
     group: str
     number: int
+    seen: int = 0
     pinned: bool = False
     pin_number: int = 0
 
@@ -68,9 +74,9 @@ class Session:
     def load(cls, state: SessionState) -> Session:
         """The session as the store has it."""
         session = cls(state.session, state.label, state.last_used_ms, state.settled)
-        for seq, position, group, pinned, *_ in state.outcomes:
+        for seq, position, group, pinned, seen in state.outcomes:
             kept = session.outcomes if seq > state.settled else session.pinned
-            kept[seq] = Record(position, group, 0, pinned)
+            kept[seq] = Record(position, group, 0, seen, pinned)
         return session
 
     def find(self, seq: int) -> Record | None:
@@ -109,6 +115,21 @@ class Session:
             del self.refusals[seq]
         return True
 
+    def taken_in(self, group: str) -> list[tuple[int, Record]]:
+        """What was taken in *group*, settled or not."""
+        found = [*self.pinned.items(), *self.outcomes.items()]
+        return [(seq, record) for seq, record in found if record.group == group]
+
+    def hold(self, group: str) -> int | None:
+        """What its author may still have to be told: entries of *group* behind this place."""
+        seen = [r.seen for r in self.outcomes.values() if r.group == group]
+        return min(seen, default=None)
+
+    def forget_refusals(self, group: str) -> None:
+        """*group* is gone, and the heads that refused with it: as after a restart."""
+        for seq in [seq for seq, refusal in self.refusals.items() if refusal.group == group]:
+            del self.refusals[seq]
+
     def unsettled(self) -> int:
         """Submissions whose answers the author has not declared settled."""
         return len(self.refusals) + sum(1 for r in self.outcomes.values() if r.position)
@@ -124,7 +145,9 @@ class Session:
     def change(self, seqs: set[int]) -> SessionChange:
         """The row as it is now, with the outcomes of *seqs*, for the store."""
         found = [(seq, self.find(seq)) for seq in sorted(seqs)]
-        outcomes = tuple(StoredOutcome(seq, r.position, r.group, r.pinned) for seq, r in found if r)
+        outcomes = tuple(
+            StoredOutcome(seq, r.position, r.group, r.pinned, r.seen) for seq, r in found if r
+        )
         dropped = tuple(sorted(self.dropped))
         return SessionChange(
             self.id, self.label, self.last_used_ms, self.settled, outcomes, dropped

@@ -27,7 +27,6 @@ from queue import Empty
 from typing import Protocol
 
 from ..core.events import (
-    ChainRead,
     CommitFailed,
     Committed,
     Event,
@@ -35,7 +34,6 @@ from ..core.events import (
     LookUp,
     PageRead,
     Read,
-    ReadChain,
     ReadFailed,
     ReadSlice,
     ReadSnapshot,
@@ -111,9 +109,7 @@ class Clerk:
             return SnapshotRead(group, position, offset, store.read_snapshot(*job))
         if isinstance(job, LookUp):
             return LookedUp(job.group, job.position, *store.look_up(job.group, job.position))
-        if isinstance(job, ReadChain):
-            return ChainRead(job.group, job.position, store.look_up(job.group, job.position)[1])
-        return PageRead(job.connection, job.request, store.list_groups(job.after, job.count))
+        return PageRead(job.connection, job.request, store.list_groups(job.after, job.groups_max))
 
     def _commit(self, batch: Commit) -> Event:
         try:

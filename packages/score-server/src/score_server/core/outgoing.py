@@ -1,0 +1,87 @@
+"""What is to be told to whom: the one way out of the core.
+
+Nothing is pushed.  What is said waits with its connection (``peer.py``) or with its place in the log
+(``cursor.py``) until the shell pulls it, and the connection is *woken* once.
+"""
+
+from __future__ import annotations
+
+from ..stores.base import GroupState
+from ..wire.limits import Limits
+from ..wire.messages import GroupPage, ListGroups, Message
+from . import snapshots
+from .cursor import Cursor, Due
+from .events import Effect, ReadPage
+from .feed import REPLY_BYTES, Feed
+from .peer import Peer
+
+GROUPS_PER_PAGE = 128
+
+
+class Outgoing:
+    """All that waits to be sent, and the effects that it has."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.feed = Feed(limits.snapshot_chunk_bytes_max)
+        self.effects: list[Effect] = []
+        self.woken: dict[int, None] = {}
+
+    def wake(self, peer: Peer) -> None:
+        self.woken[peer.number] = None
+
+    def say(self, peer: Peer, message: Message) -> None:
+        """Tell *peer* at once, whatever its channels do."""
+        peer.control.append(message)
+        self.wake(peer)
+
+    def line_up(self, cursor: Cursor, message: Message, needs: int) -> None:
+        """Put a reply behind the entries it needs, and allow the cursor as far as that."""
+        cursor.line.append(Due(message, needs))
+        cursor.peer.lined += 1
+        if needs > cursor.grant:
+            cursor.grant = needs
+        self.stir(cursor)
+
+    def stir(self, cursor: Cursor) -> None:
+        """See whether *cursor* has something to send now."""
+        if self.feed.stir(cursor):
+            cursor.peer.ready[cursor.channel] = cursor
+            self.wake(cursor.peer)
+
+    def take_effects(self) -> list[Effect]:
+        self.effects += self.feed.reads
+        self.feed.reads.clear()
+        effects, self.effects = self.effects, []
+        return effects
+
+    def output(self, peer: Peer, bytes_max: int) -> list[Message]:
+        """What *peer* may be sent now; see ``Core.output``."""
+        out: list[Message] = []
+        while peer.control and not peer.paging and bytes_max > 0:
+            message = peer.control[0]
+            if type(message) is ListGroups:
+                # Read only now: a request costs no memory, and a page of groups only while it is sent.
+                peer.paging = True
+                read = ReadPage(peer.number, message.request, message.after, GROUPS_PER_PAGE + 1)
+                self.feed.reads.append(read)
+                break
+            del peer.control[0]
+            out.append(message)
+            bytes_max -= REPLY_BYTES
+            if type(message) is GroupPage:
+                bytes_max -= REPLY_BYTES * len(message.groups)
+        while peer.ready and bytes_max > 0:
+            channel = next(iter(peer.ready))
+            cursor = peer.ready.pop(channel)
+            bytes_max = self.feed.serve(cursor, bytes_max, out)
+            if self.feed.stir(cursor):
+                peer.ready[channel] = cursor
+        return out
+
+    def page_read(self, peer: Peer, request: int, groups: list[GroupState]) -> None:
+        """*peer*'s turn to be told of *groups*, unless it has come to its end meanwhile."""
+        if peer.paging:
+            peer.paging = False
+            rows = [snapshots.row(state) for state in groups[:GROUPS_PER_PAGE]]
+            peer.control[0] = GroupPage(request, rows, len(groups) > GROUPS_PER_PAGE)
+            self.wake(peer)
