@@ -18,13 +18,27 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 
 import score
-from score_server.stores.base import GroupDamaged, GroupState, SessionState, StoreUnusable
+from score_server.stores.base import (
+    Commit,
+    GroupDamaged,
+    GroupState,
+    NewChunk,
+    NewEntry,
+    NewGroup,
+    NewTrim,
+    SessionChange,
+    SessionState,
+    SnapshotState,
+    StoredOutcome,
+    StoreUnusable,
+)
 from score_server.stores.sqlite import SqliteStore
+from score_server.wire.entry import next_chain
 
 from .machine import Scale, site
 
@@ -37,9 +51,10 @@ Logs = dict[str, list[tuple[int, bytes, bytes]]]
 class Contents(NamedTuple):
     """Everything that a store holds."""
 
-    groups: tuple[GroupState, ...]
+    groups: dict[str, GroupState]
     sessions: tuple[SessionState, ...]
-    logs: Logs
+    logs: Logs  # what is above each floor
+    snapshots: dict[str, bytes]
 
 
 def contents(path: Path) -> Contents:
@@ -52,11 +67,18 @@ def contents(path: Path) -> Contents:
     try:
         state = store.load()
         logs: Logs = {}
-        for group in state.groups:
-            log = logs[group.name] = []
-            while part := store.read(group.name, log[-1][0] if log else 0, 600):
+        snapshots: dict[str, bytes] = {}
+        groups = {group.name: group for group in store.list_groups("", 99)}
+        for name, group in groups.items():
+            store.look_up(name, group.floor)
+            log = logs[name] = []
+            while part := store.read(name, log[-1][0] if log else group.floor, 600):
                 log += part
-        return Contents(state.groups, state.sessions, logs)
+            at, data = group.snapshot.position if group.snapshot else 0, b""
+            while more := store.read_snapshot(name, at, len(data), 600):
+                data += more
+            snapshots[name] = data
+        return Contents(groups, state.sessions, logs, snapshots)
     finally:
         store.close()
 
@@ -91,10 +113,19 @@ def verdict(files: Files, path: Path, expected: Contents) -> str:
 
 
 def is_older(found: Contents, expected: Contents) -> bool:
-    """Whether *found* is what was there at an earlier moment: each log a beginning of the whole one."""
-    return all(
-        log == expected.logs.get(name, [])[: len(log)] for name, log in found.logs.items()
-    ) and len(str(found)) < len(str(expected))
+    """Whether *found* is what was there at an earlier moment: each log a part of what was ever in it,
+    and each snapshot one that was there."""
+    history = expected.logs | HISTORY.logs
+    return (
+        all(
+            log == [row for row in history[name] if group.floor < row[0] <= group.head]
+            and found.snapshots[name] in (b"", *SNAPSHOTS)
+            and group.head <= expected.groups[name].head
+            for name, group in found.groups.items()
+            for log in (found.logs[name],)
+        )
+        and found != expected
+    )
 
 
 class Damage(NamedTuple):
@@ -144,6 +175,88 @@ class Store(NamedTuple):
     expected: Contents
 
 
+# ---------------------------------------------------------------- a store with snapshots
+
+SNAPSHOTS = (b"older" * 100, b"newer" * 200)
+
+
+def _history() -> Contents:
+    """All entries that are ever in it."""
+    logs: Logs = {}
+    for name in ("trimmed", "whole"):
+        chain, logs[name] = name.encode().ljust(16), []
+        for position in range(1, 10):
+            encoded = b"%s:%d;" % (name.encode(), position) * 5
+            chain = next_chain(chain, encoded)
+            logs[name].append((position, encoded, chain))
+    return Contents({}, (), logs, {})
+
+
+HISTORY = _history()
+
+
+def fill(store: SqliteStore) -> None:
+    """Two snapshots, one after the other, a tail and an unfinished candidate, beside a group without any."""
+
+    def append(first: int, last: int) -> None:
+        entries = tuple(
+            NewEntry(name, position, position - 1, encoded, chain, position)
+            for name, log in HISTORY.logs.items()
+            for position, encoded, chain in log[first - 1 : last]
+        )
+        outcomes = (StoredOutcome(last, last, "trimmed", False, last - 1),)
+        change = SessionChange(b"s" * 16, "ada", last, last - 2, outcomes)
+        store.commit(Commit((), entries, (change,)))
+
+    def snapshot(at: int, floor: int, data: bytes) -> None:
+        for offset in range(0, len(data), 400):
+            store.commit(Commit(chunks=(NewChunk("trimmed", offset, data[offset : offset + 400]),)))
+        chain = HISTORY.logs["trimmed"][at - 1][2]
+        state = SnapshotState(at, chain, len(data), b"d" * 32, 0)
+        store.commit(Commit(trims=(NewTrim("trimmed", state, floor),)))
+
+    store.commit(Commit(tuple(NewGroup(name, name.encode().ljust(16)) for name in HISTORY.logs)))
+    append(1, 3)
+    snapshot(2, 1, SNAPSHOTS[0])
+    append(4, 6)
+    snapshot(5, 4, SNAPSHOTS[1])
+    append(7, 9)
+    store.commit(Commit(chunks=(NewChunk("trimmed", 0, b"candidate" * 50),)))
+
+
+@pytest.fixture(scope="module")
+def trimmed(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    path = tmp_path_factory.mktemp("trimmed") / "store.db"
+    store = SqliteStore(str(path))
+    fill(store)
+    killed = Files(path.read_bytes(), Path(f"{path}-wal").read_bytes())
+    store.close()
+    return Store(Files(path.read_bytes(), None), killed, contents(path))
+
+
+@pytest.fixture(params=["small", "trimmed"])
+def any_store(request: pytest.FixtureRequest) -> Store:
+    return cast(Store, request.getfixturevalue(request.param))
+
+
+def test_a_store_with_snapshots_holds_what_its_checker_expects(trimmed: Store) -> None:
+    expected = trimmed.expected
+    assert [len(log) for log in expected.logs.values()] == [5, 9]
+    assert expected.snapshots == {"trimmed": SNAPSHOTS[1], "whole": b""}
+    older = Contents(
+        {"trimmed": expected.groups["trimmed"]._replace(floor=1, head=3)},
+        (),
+        {"trimmed": HISTORY.logs["trimmed"][1:3]},
+        {"trimmed": SNAPSHOTS[0]},
+    )
+    assert is_older(older, expected)
+    assert not is_older(older._replace(snapshots={"trimmed": SNAPSHOTS[0][1:]}), expected)
+    assert not is_older(older._replace(logs={"trimmed": HISTORY.logs["trimmed"][2:3]}), expected)
+
+
+# ---------------------------------------------------------------- a store that a server wrote
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     folder = tmp_path_factory.mktemp("damage")
@@ -175,23 +288,23 @@ def test_the_checker_sees_what_is_wrong(small: Store, tmp_path: Path) -> None:
 
 
 def test_no_flipped_bit_of_a_store_goes_unnoticed(
-    small: Store, scale: Scale, figures: dict[str, object]
+    any_store: Store, scale: Scale, figures: dict[str, object]
 ) -> None:
-    size = len(small.ordered.store)
+    size = len(any_store.ordered.store)
     damages = [Damage(False, at, bit) for at in range(size) for bit in range(8)]
     if not scale.whole:
         damages = random.Random(SEED).sample(damages, 1500)
-    told = outcomes(small.ordered, small.expected, damages)
+    told = outcomes(any_store.ordered, any_store.expected, damages)
     figures |= {"bits": len(damages)} | Counter(told.values())
     assert not [damage for damage, word in told.items() if word in ("WRONG", "older")]
 
 
 def test_no_store_that_was_cut_off_goes_unnoticed(
-    small: Store, scale: Scale, figures: dict[str, object]
+    any_store: Store, scale: Scale, figures: dict[str, object]
 ) -> None:
-    points = range(1, len(small.ordered.store))  # cut off to nothing: the next test
+    points = range(1, len(any_store.ordered.store))  # cut off to nothing: the next test
     damages = [Damage(False, at, None) for at in scale.spread(points, 400)]
-    told = outcomes(small.ordered, small.expected, damages)
+    told = outcomes(any_store.ordered, any_store.expected, damages)
     figures |= {"cuts": len(damages)} | Counter(told.values())
     assert not [damage for damage, word in told.items() if word in ("WRONG", "older")]
 
@@ -208,14 +321,14 @@ def test_a_store_that_was_cut_off_to_nothing_is_no_new_one(small: Store, tmp_pat
 
 
 def test_no_flipped_bit_of_a_killed_servers_log_goes_unnoticed_but_in_its_last_commit(
-    small: Store, scale: Scale, figures: dict[str, object]
+    any_store: Store, scale: Scale, figures: dict[str, object]
 ) -> None:
-    wal = small.killed.wal
+    wal = any_store.killed.wal
     assert wal is not None
     choose = random.Random(SEED)
     points = scale.spread(range(len(wal)), 150)[:: scale.pick(1, 25)]
     damages = [Damage(True, at, choose.randrange(8)) for at in points]
-    told = outcomes(small.killed, small.expected, damages)
+    told = outcomes(any_store.killed, any_store.expected, damages)
     figures |= {"bits": len(damages)} | Counter(told.values())
     assert not [damage for damage, word in told.items() if word == "WRONG"]
     older = [damage.at for damage, word in told.items() if word == "older"]
@@ -230,12 +343,12 @@ def begin_of_last_commit(wal: bytes) -> int:
 
 
 def test_a_killed_servers_log_that_was_cut_off_is_an_earlier_moment_and_never_a_mixture(
-    small: Store, scale: Scale, figures: dict[str, object]
+    any_store: Store, scale: Scale, figures: dict[str, object]
 ) -> None:
-    wal = small.killed.wal
+    wal = any_store.killed.wal
     assert wal is not None
     points = scale.spread(range(len(wal) + 1), 150)[:: scale.pick(1, 25)]
-    told = outcomes(small.killed, small.expected, [Damage(True, at, None) for at in points])
+    told = outcomes(any_store.killed, any_store.expected, [Damage(True, at, None) for at in points])
     figures |= {"cuts": len(points)} | Counter(told.values())
     assert not [damage for damage, word in told.items() if word == "WRONG"]
 
