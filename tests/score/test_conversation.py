@@ -11,9 +11,10 @@ from score import errors
 from score.conversation import ANSWERS_MAX, ConnectionLost, Conversation, SessionLost
 from score.payload import encode_update
 from score.replica import Replica
+from score.snapshot import encode_dump
 from score_server.wire import messages as m
 from score_server.wire.connection import Connection, Role
-from score_server.wire.entry import Entry, encode_entry
+from score_server.wire.entry import Entry, encode_entry, snapshot_digest
 from score_server.wire.limits import Limits
 from ucore import UMap, Update
 from ucore.tree import Tree
@@ -144,6 +145,7 @@ def test_an_answer_to_a_join_whose_replica_is_gone_is_ignored(talk: Talk) -> Non
     [
         (m.GROUP_REPLACED, errors.GroupReplacedError, "join again"),
         (m.GROUP_DAMAGED, errors.GroupDamagedError, "damaged"),
+        (m.GROUP_DELETED, errors.GroupDeletedError, "'g' was deleted"),
         (m.TOO_MANY, errors.ServerBusyError, "damaged"),
         (m.TOO_LARGE, errors.ServerError, "damaged"),
     ],
@@ -234,3 +236,123 @@ def test_answers_that_nobody_asked_for_end_the_conversation(talk: Talk) -> None:
     talk.say(*[m.Pong(token) for token in range(1, ANSWERS_MAX)])
     with pytest.raises(errors.ProtocolError, match="answers that nobody has asked for"):
         talk.say(m.Pong(ANSWERS_MAX))
+
+
+# ---------------------------------------------------------------- snapshots
+
+
+def snapshot_at(position: int, channel: int, **content: object) -> tuple[m.Joined, bytes]:
+    """What announces the snapshot of a map with *content*, and the snapshot."""
+    root: UMap[str, object] = UMap(content)
+    root._tree.position = position
+    data = encode_dump(root._tree)
+    info = m.SnapshotInfo(b"c" * 16, len(data), snapshot_digest(data))
+    return m.Joined(channel, INCARNATION, position, position, info), data
+
+
+def test_a_snapshot_goes_to_the_replica_of_its_channel_before_its_entries(talk: Talk) -> None:
+    replica = new_replica()
+    channel = talk.client.join(replica)
+    talk.heard()
+    joined, data = snapshot_at(3, channel, k=1)
+    talk.say(joined, m.SnapshotChunk(channel, 0, data[:5]))
+    assert talk.client.poll(("joined", channel), channel) == joined
+    assert replica.position == 0
+    talk.say(m.SnapshotChunk(channel, 5, data[5:]), m.Entries(channel, [entry(4, 7)]))
+    assert (replica.tree.root, replica.position) == ({"k": 7}, 4)
+
+
+def test_whether_a_join_keeps_the_history_is_the_replicas_word(talk: Talk) -> None:
+    replica = Replica("g", Tree(UMap[str, object]()), keep=True)
+    channel = talk.client.join(replica)
+    assert talk.heard() == [m.Join(channel, "g", None, True)]
+
+
+def test_two_connections_may_load_one_replica_and_the_later_place_stands(talk: Talk) -> None:
+    other, replica = Talk(), new_replica()
+    other.heard()
+    other.say(m.Welcome(1, "test", 0, [], LIMITS))
+    channel, there = talk.client.join(replica), other.client.join(replica)
+    talk.heard()
+    other.heard()
+    joined, data = snapshot_at(3, channel, k="old")
+    later, newer = snapshot_at(5, there, k="new")
+    talk.say(joined, m.SnapshotChunk(channel, 0, data[:5]))
+    other.say(later, m.SnapshotChunk(there, 0, newer))
+    talk.say(m.SnapshotChunk(channel, 5, data[5:]))
+    assert (replica.tree.root, replica.position) == ({"k": "new"}, 5)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda channel, data: m.SnapshotChunk(channel, 6, data[6:]),
+        lambda channel, data: m.SnapshotChunk(channel, 0, data[:5]),
+        lambda channel, data: m.SnapshotChunk(channel, 5, data[5:] + b"x"),
+        lambda channel, data: m.SnapshotChunk(channel, 5, data[5:-1] + b"\x00"),
+        lambda channel, data: m.Entries(channel, [entry(1, 1)]),
+    ],
+)
+def test_a_server_that_breaks_off_or_changes_a_snapshot_is_named(
+    spoil: Callable[[int, bytes], m.Message], talk: Talk
+) -> None:
+    replica = new_replica()
+    channel = talk.client.join(replica)
+    talk.heard()
+    joined, data = snapshot_at(3, channel, k=1)
+    talk.say(joined, m.SnapshotChunk(channel, 0, data[:5]))
+    with pytest.raises(errors.ProtocolError, match="check the address"):
+        talk.say(spoil(channel, data))
+    assert (replica.position, replica.suspect) == (0, False)
+
+
+def test_a_chunk_that_nothing_announced_is_the_servers_mistake(talk: Talk) -> None:
+    replica = new_replica()
+    channel = talk.joined(replica)
+    with pytest.raises(errors.ProtocolError, match="not announced"):
+        talk.say(m.SnapshotChunk(channel, 0, b"x"))
+
+
+def test_a_snapshot_whose_replica_is_gone_is_not_kept(talk: Talk) -> None:
+    replica = new_replica()
+    channel = talk.client.join(replica)
+    talk.heard()
+    joined, data = snapshot_at(3, channel, k=1)
+    talk.say(joined, m.SnapshotChunk(channel, 0, data[:5]))
+    del replica
+    gc.collect()
+    talk.say(m.SnapshotChunk(channel, 5, data[5:]), m.Entries(channel, [entry(4, 7)]))
+    assert talk.client._incoming == {}
+    left = new_replica()
+    channel = talk.client.join(left)
+    talk.heard()
+    talk.say(snapshot_at(3, channel)[0])
+    talk.client.leave(left)
+    assert talk.client._incoming == {}
+
+
+def test_a_channel_that_ends_takes_its_snapshot_along(talk: Talk) -> None:
+    replica = new_replica()
+    channel = talk.client.join(replica)
+    talk.heard()
+    talk.say(snapshot_at(3, channel)[0], m.Error(m.GROUP_DELETED, channel, "gone"))
+    assert talk.client._incoming == {}
+
+
+def test_a_place_behind_the_log_is_a_lost_connection(talk: Talk) -> None:
+    replica = new_replica()
+    channel = talk.joined(replica)
+    with pytest.raises(ConnectionLost, match="the log begins"):
+        talk.say(m.Error(m.BEHIND_TRIM, channel, "the log begins at 9"))
+
+
+def test_wishes_for_snapshots_are_told_once_and_are_not_kept_without_end() -> None:
+    talk = Talk()
+    talk.client = Conversation("ada", ["compact"])
+    assert talk.heard() == [m.Hello(1, "ada", ["compact"], None)]
+    talk.say(m.Welcome(1, "test", 0, [], Limits()))
+    talk.say(m.WantSnapshot("a"), m.WantSnapshot("b"), m.WantSnapshot("a"))
+    assert talk.client.wanted() == ["a", "b"]
+    talk.say(*[m.WantSnapshot(f"g{number}") for number in range(ANSWERS_MAX + 5)])
+    assert len(talk.client.wanted()) == ANSWERS_MAX
+    assert talk.client.wanted() == []
