@@ -339,11 +339,23 @@ def test_a_channel_that_ends_takes_its_snapshot_along(talk: Talk) -> None:
     assert talk.client._incoming == {}
 
 
-def test_a_place_behind_the_log_is_a_lost_connection(talk: Talk) -> None:
-    replica = new_replica()
-    channel = talk.joined(replica)
-    with pytest.raises(ConnectionLost, match="the log begins"):
-        talk.say(m.Error(m.BEHIND_TRIM, channel, "the log begins at 9"))
+def test_a_place_behind_the_log_is_a_lost_connection_to_who_waits_there_alone(talk: Talk) -> None:
+    replica, other = new_replica(), new_replica()
+    channel, fine = talk.joined(replica), talk.joined(other)
+    talk.say(m.Error(m.BEHIND_TRIM, channel, "the log begins at 9"))
+    with pytest.raises(ConnectionLost, match="the log begins at 9"):
+        talk.client.poll(("request", 1), channel)
+    assert talk.client.poll(("request", 1), fine) is None
+    assert talk.client.channel_of(replica) is None  # the next call joins again
+    assert talk.heard() == []
+    assert talk.joined(replica) > fine
+
+
+def test_a_place_behind_the_log_that_nobody_holds_is_nothing(talk: Talk) -> None:
+    channel = talk.joined(new_replica())
+    gc.collect()
+    talk.say(m.Error(m.BEHIND_TRIM, channel, "the log begins at 9"))
+    talk.joined(new_replica())
 
 
 def test_wishes_for_snapshots_are_told_once_and_are_not_kept_without_end() -> None:

@@ -116,7 +116,7 @@ class Conversation:
         self._wanted: dict[str, None] = {}
         self._incoming: dict[int, Incoming] = {}
         self._answers: dict[Key, Message] = {}
-        self._channel_errors: dict[int, ScoreError] = {}
+        self._channel_errors: dict[int, ScoreError | ConnectionLost] = {}
         # Weak: a structure that its program has dropped needs no entries.
         self._replicas: WeakValueDictionary[int, Member] = WeakValueDictionary()
         self._channel_of: WeakKeyDictionary[Member, int] = WeakKeyDictionary()
@@ -219,6 +219,7 @@ class Conversation:
 
         Raises:
             ScoreError: *channel* was closed by the server with an error.
+            ConnectionLost: it was, and a new connection is the cure.
         """
         if channel in self._channel_errors:
             raise self._channel_errors[channel]
@@ -278,10 +279,15 @@ class Conversation:
         replica.receive_chunk(incoming, offset, data)
 
     def _failed(self, error: Error) -> None:
-        if error.code == BEHIND_TRIM:
-            raise ConnectionLost(f"the server says: {error.text}")  # joining again is the cure
         if error.channel:
             replica = self._replicas.get(error.channel)
+            if error.code == BEHIND_TRIM:
+                # Joining again is the cure: at the next call, or at once by whoever waits there.
+                lost = ConnectionLost(f"the server says: {error.text}")
+                self._channel_errors[error.channel] = lost
+                if replica is not None:
+                    self.leave(replica)
+                return
             name = replica.group if replica is not None else "?"
             self._incoming.pop(error.channel, None)
             self._channel_errors[error.channel] = _channel_error(error, name)
