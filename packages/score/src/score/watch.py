@@ -72,7 +72,10 @@ class Follower:
         ):
             self.close()
         if self._link is None:
+            position = replica.position
             self._connect(deadline)
+            if replica.position != position:
+                return  # a snapshot came along with the answer, and perhaps nothing more will
         assert self._link is not None
         link = self._link
         before = link.conversation.entry_bytes
