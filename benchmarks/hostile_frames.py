@@ -190,7 +190,7 @@ def entries(payloads: list[bytes]) -> list[bytes]:
 
 def to_client() -> Iterator[tuple[str, list[Any]]]:
     whole = ITEMS // (ENTRIES_MAX + 1)
-    groups = [["n", INCARNATION, 1]] * GROUPS_MAX
+    groups = [["n", INCARNATION, 1, 0, 0, 0, 0, False]] * GROUPS_MAX
     yield "Pong", [[73, n] for n in range(ITEMS)]
     yield "Taken", [[69, n, n] for n in range(1, ITEMS)]
     yield "Synced", [[71, n, n] for n in range(ITEMS)]

@@ -35,7 +35,7 @@ class Feed:
     """The entries that cursors are fed with.  ``reads``: what is to be asked of the store."""
 
     def __init__(self, chunk_bytes_max: int = SLICE_BYTES_MAX) -> None:
-        self._chunk_bytes_max = min(chunk_bytes_max, SLICE_BYTES_MAX)
+        self._chunk_bytes_max = chunk_bytes_max
         self.reads: list[Read] = []
         self._waiting: dict[Feedable, list[Cursor]] = {}
         self._holders: dict[Cursor, None] = {}  # cursors with a slice, the oldest first
@@ -73,7 +73,7 @@ class Feed:
 
     def part_of_snapshot(self, group: str, position: int, offset: int) -> ReadSnapshot:
         """What is asked for one that has *offset* bytes of the snapshot at *position*."""
-        return ReadSnapshot(group, position, offset, self._chunk_bytes_max)
+        return ReadSnapshot(group, position, offset, min(self._chunk_bytes_max, SLICE_BYTES_MAX))
 
     def answered(self, read: Feedable) -> list[Cursor]:
         """The store has answered *read*: those who wait for it and are still there."""
