@@ -10,7 +10,7 @@ import pytest
 
 import score
 from score import demo
-from score.__main__ import main
+from score.cli import main
 
 
 def test_pythons_own_documentation_is_several_hundred_kilobytes_in_many_pieces() -> None:

@@ -1,0 +1,120 @@
+"""What each subcommand of ``score`` does; what it says goes to stdout, bars to stderr."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..client import Client, connect
+from ..errors import UsageError
+from . import backup, compaction, look, show
+from .progress import Bar
+from .show import to_json
+
+
+class Asked(NamedTuple):
+    """A subcommand with the client that it works on."""
+
+    client: Client
+    options: argparse.Namespace
+
+    def another_client(self) -> Client:
+        """A second connection to the same server."""
+        return _connected(self.options)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do *options*.command; the exit status.
+
+    Raises:
+        ScoreError, UCoreError, OSError: it could not be done.
+    """
+    with _connected(options) as client:
+        return _COMMANDS[options.command](Asked(client, options))
+
+
+def _connected(options: argparse.Namespace) -> Client:
+    return connect(options.url, timeout=options.timeout, name=f"score {options.command}")
+
+
+def _ls(asked: Asked) -> int:
+    groups = asked.client.groups()
+    if asked.options.json:
+        print(look.groups_as_json(groups))
+    else:
+        print("\n".join(look.groups_in_words(groups)))
+    return 0
+
+
+def _get(asked: Asked) -> int:
+    with Bar(f"joining {asked.options.group}") as bar:
+        value = look.content(asked.client, asked.options.group, bar)
+    found = look.part(value, asked.options.keys)
+    print(to_json(found) if asked.options.json else look.in_words(found))
+    return 0
+
+
+def _tail(asked: Asked) -> int:
+    options = asked.options
+    line = show.entry_json if options.json else show.entry_line
+    for entry in look.latest(asked.client, options.group, options.count, follow=options.follow):
+        print(line(entry), flush=options.follow)
+    return 0
+
+
+def _compact(asked: Asked) -> int:
+    group = asked.options.group
+    if (group is None) is not asked.options.follow:
+        raise UsageError("score compact takes either a GROUP or --follow")
+    with asked.another_client() as checker:
+        if group is None:
+            compaction.follow(asked.client, checker, _say)
+        done = compaction.compact(asked.client, checker, group)
+    _say(f"group {group!r} holds nothing that could be compacted" if done is None else str(done))
+    return 0
+
+
+def _export(asked: Asked) -> int:
+    options = asked.options
+    with Bar(f"exporting {options.group}") as bar:
+        position = backup.export_group(asked.client, options.group, options.file, bar)
+    _say(f"{options.file} holds group {options.group!r} as of change {position:,}")
+    return 0
+
+
+def _import(asked: Asked) -> int:
+    options = asked.options
+    with Bar(f"reading {options.file}") as bar:
+        position = backup.import_group(asked.client, options.file, options.group, bar)
+    _say(f"group {options.group!r} begins at change {position:,}")
+    return 0
+
+
+def _delete(asked: Asked) -> int:
+    group = asked.options.group
+    if not asked.options.yes:
+        if not sys.stdin.isatty():
+            raise UsageError("say --yes to delete a group for good where nobody can be asked")
+        if input(f"Delete group {group!r} on {asked.client.url} for good? [y/N] ").lower() != "y":
+            return 1
+    if not asked.client.delete(group):
+        raise look.NotThere(f"there is no group {group!r} on {asked.client.url}")
+    _say(f"group {group!r} is deleted")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+_COMMANDS: dict[str, Callable[[Asked], int]] = {
+    "ls": _ls,
+    "get": _get,
+    "tail": _tail,
+    "compact": _compact,
+    "export": _export,
+    "import": _import,
+    "delete": _delete,
+}

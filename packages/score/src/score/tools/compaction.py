@@ -1,0 +1,201 @@
+"""Making snapshots, so that a group's log stays short and joining it stays quick.
+
+The server cannot fold changes, so a client does it, in three steps that it may be killed in at any moment:
+
+1. fold the group to where it stands now, and hand the server the result, a *candidate*;
+2. fold it again, independently: over another connection, from the previous snapshot and the log, into
+   another structure;
+3. tell the server the digest of that second result.  Only if it is the candidate's does the candidate become
+   the snapshot and does the log behind it go, in one commit.
+
+So a snapshot that a program got wrong, or that was damaged on its way, is dropped, and nothing was lost: the
+previous snapshot and the log behind it have been there all the time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, NoReturn, cast
+
+from score_server.wire import codec
+from score_server.wire import messages as wire
+from ucore.errors import UCoreError
+
+from ..blocking import Deadline, Link
+from ..client import Client, join
+from ..conversation import ConnectionLost
+from ..errors import (
+    ConnectionFailed,
+    DeadlineExceeded,
+    DivergedError,
+    ScoreError,
+    ServerError,
+    StoreFullError,
+)
+from .fold import Fold
+
+logger = logging.getLogger("score")
+
+DIGEST_BYTES = 32
+# One commit of the server each: short enough that the changes between them do not wait.
+CHUNK_BYTES = 64 * 1024
+# How often a candidate is handed over again after its connection was lost.
+ATTEMPTS_MAX = 5
+# When ``follow`` begins: about where a server asks, so that it finds what nobody was there to be asked for.
+TAIL_BYTES_MIN, TAIL_FACTOR = 1024 * 1024, 2
+
+
+class Compacted(NamedTuple):
+    """What ``compact`` has reached.
+
+    Attributes:
+        group: the group's name.
+        position: the place that the snapshot holds.
+        size: the snapshot's size in bytes.
+        floor: the log begins behind this position now; 0 if all of it is kept.
+    """
+
+    group: str
+    position: int
+    size: int
+    floor: int
+
+    def __str__(self) -> str:
+        log = f"its log begins behind {self.floor:,}" if self.floor else "its log is kept whole"
+        return f"group {self.group!r}: a snapshot of change {self.position:,} ({self.size:,} bytes); {log}"
+
+
+def compact(client: Client, checker: Client, group: str) -> Compacted | None:
+    """Make a snapshot of *group* where it stands, have it verified, and let the server trim.
+
+    *checker* is another client of the same server.  None: there is nothing to make one of.
+
+    Raises:
+        DivergedError: the two folds differ.  Nothing was trimmed; one of the two programs, or its
+            machine, is wrong.
+        CannotApplyError: the group holds what this program does not know (see ``--import``).
+        ScoreError: others, by culprit.
+    """
+    for _ in range(ATTEMPTS_MAX):
+        first = Fold(group)
+        client.sync(first)
+        place = first.resume()
+        if place is None:
+            return None
+        data = dumped(first)
+        kept = client.perform(partial(put, fold=first, place=place, data=data))
+        if kept.verdict == wire.SUPERSEDED:
+            logger.info("group %r: somebody else makes a snapshot of it", group)
+            return None
+        second = Fold(group, until=place.position)
+        checker.sync(second)
+        digest = digest_of(dumped(second))
+        answer = client.perform(partial(trim, fold=first, position=place.position, digest=digest))
+        if answer.verdict == wire.TRIM_DONE:
+            return Compacted(group, place.position, len(data), answer.floor)
+        if answer.verdict == wire.TRIM_DIFFERS:
+            raise DivergedError(
+                f"group {group!r}: two independent folds of change {place.position} differ, so no "
+                "snapshot was made and nothing was trimmed. Run it again; if it happens again, update "
+                "score on this machine, and check its memory"
+            )
+        if answer.verdict == wire.TRIM_FULL:
+            raise full(group)
+        # The connection was lost in between, and the candidate with it.
+    raise ServerError(f"group {group!r}: the server did not keep a candidate {ATTEMPTS_MAX} times")
+
+
+def follow(client: Client, checker: Client, say: Callable[[str], object]) -> NoReturn:
+    """Make snapshots of all groups whose logs have grown long, and whenever the server asks for one.
+
+    What goes wrong with one group is logged, and the others are seen to; a server that is away is waited for.
+    """
+    delays = client.delays()
+    while True:
+        try:
+            for group in client.groups():
+                if group.tail_bytes > max(TAIL_BYTES_MIN, TAIL_FACTOR * group.snapshot_bytes):
+                    _try(client, checker, group.name, say)
+            with client.open_link(client.deadline_within(client.timeout), ["compact"]) as link:
+                delays = client.delays()
+                while True:
+                    link.receive(client.deadline_after(None))
+                    for name in link.conversation.wanted():
+                        _try(client, checker, name, say)
+        except (ConnectionLost, ConnectionFailed, DeadlineExceeded) as lost:
+            logger.warning("%s; trying again", lost)
+            client.pause(next(delays), client.deadline_after(None))
+
+
+def _try(client: Client, checker: Client, group: str, say: Callable[[str], object]) -> None:
+    try:
+        done = compact(client, checker, group)
+    except (ConnectionFailed, DeadlineExceeded):
+        raise
+    except (ScoreError, UCoreError) as error:
+        logger.error("group %r was not compacted: %s", group, error)
+    else:
+        if done is not None:
+            say(str(done))
+
+
+def dumped(fold: Fold) -> bytes:
+    """The snapshot of what *fold* holds: equal states give equal bytes."""
+    if fold.failure is not None:
+        raise fold.failure
+    return codec.encode(fold.tree.dump())
+
+
+def digest_of(data: bytes) -> bytes:
+    """A snapshot's digest: BLAKE2b-256."""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def put(
+    link: Link, deadline: Deadline, *, fold: Fold, place: wire.Resume, data: bytes
+) -> wire.SnapshotKept:
+    """Hand *data*, the snapshot at *place*, to the server as a candidate on *fold*'s channel; its
+    last word on it, KEPT or SUPERSEDED.
+
+    Raises:
+        StoreFullError, ServerError: it does not take it.
+    """
+    channel = join(link, fold, deadline)
+    number = link.conversation.next_number()
+    digest = digest_of(data)
+    link.conversation.send(
+        wire.OfferSnapshot(channel, number, place.position, place.chain, len(data), digest)
+    )
+    kept = cast(wire.SnapshotKept, link.ask(("request", number), deadline, channel))
+    while kept.verdict == wire.KEPT and kept.size < len(data):
+        number = link.conversation.next_number()
+        chunk = data[kept.size : kept.size + CHUNK_BYTES]
+        link.conversation.send(wire.PutSnapshot(channel, number, kept.size, chunk))
+        kept = cast(wire.SnapshotKept, link.ask(("request", number), deadline, channel))
+    if kept.verdict == wire.KEPT_FULL:
+        raise full(fold.group)
+    if kept.verdict not in (wire.KEPT, wire.SUPERSEDED):
+        raise ServerError(
+            f"group {fold.group!r}: the server does not take a snapshot of change {place.position} "
+            f"(verdict {kept.verdict})"
+        )
+    return kept
+
+
+def trim(
+    link: Link, deadline: Deadline, *, fold: Fold, position: int, digest: bytes
+) -> wire.Trimmed:
+    """Vouch for the candidate on *fold*'s channel: it is what *digest* is of."""
+    channel = join(link, fold, deadline)
+    number = link.conversation.next_number()
+    link.conversation.send(wire.Trim(channel, number, position, digest))
+    return cast(wire.Trimmed, link.ask(("request", number), deadline, channel))
+
+
+def full(group: str) -> StoreFullError:
+    return StoreFullError(
+        f"the server's disk is full; no snapshot of group {group!r} was made. Try again when there is room"
+    )

@@ -1,0 +1,71 @@
+"""A replica of a group that may hold any kind of structure, and that can stop at a given place.
+
+A program says what it expects (``SMap[str, int]``); a tool learns it: from the snapshot, or else from
+the group's first change, which declares it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from score_server.wire import codec
+from score_server.wire.entry import decode_entry
+from ucore import UMap, UStack, UVec
+from ucore.node import Container
+from ucore.ops import KINDS, OPERATIONS
+from ucore.types import bare
+
+from ..payload import PAYLOAD_DEPTH_MAX
+from ..replica import Replica
+
+_ROOTS: dict[str, type[Container]] = {"map": UMap, "vec": UVec, "stack": UStack}
+
+
+class Fold(Replica):
+    """See the module.  *until*: the position behind which nothing is taken in any more."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self, group: str, *, keep: bool = False, until: int | None = None) -> None:
+        super().__init__(group, bare(UMap)._attach(None), keep=keep, until=until)
+        self._known = False
+
+    def become(self, dump: object) -> None:
+        """As ``Replica.become``, whatever kind of structure *dump* is of."""
+        self._begin_as(kind_of_dump(dump))
+        super().become(dump)
+
+    def receive_all(self, encoded: list[bytes]) -> None:
+        """As ``Replica.receive_all``, whatever kind of structure they are for."""
+        if encoded and not self._known:
+            self._begin_as(kind_of_entry(encoded[0]))
+        super().receive_all(encoded)
+
+    def _begin_as(self, kind: str) -> None:
+        if not self._known:
+            self.tree = bare(_ROOTS[kind])._attach(None)
+            self._known = True
+
+
+def kind_of_entry(encoded: bytes) -> str:
+    """The kind of structure that a group's first entry is for: "map", "vec" or "stack".
+
+    What cannot be read counts as "map": the replica that meets it stops there, and says why.
+    """
+    try:
+        payload = decode_entry(encoded).payload
+        plain: Any = codec.decode(payload, depth_max=PAYLOAD_DEPTH_MAX)
+        op = plain[1]
+        if op[0] == 0:
+            return op[1][0] if op[1][0] in _ROOTS else "map"
+        return OPERATIONS[op[0]].kinds[0]
+    except (codec.DecodeError, LookupError, TypeError):
+        return "map"
+
+
+def kind_of_dump(plain: Any) -> str:
+    """The kind of structure that a dump is of; "map" if it is none."""
+    try:
+        return KINDS[plain[3][0]]
+    except (LookupError, TypeError):
+        return "map"
