@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 
-from score_server.stores.base import Commit, NewEntry, SessionChange, StoredOutcome
+from score_server.stores.base import Commit, NewEntry, NewGroup, SessionChange, StoredOutcome
 from score_server.stores.sqlite import SqliteStore
 from score_server.wire.entry import next_chain
 
@@ -40,7 +40,7 @@ def bare(folder: str, count: int = 500) -> Iterable[float]:
 def commits(folder: str, size: int, count: int) -> Iterable[float]:
     """Commits of *size* entries, each by another author who settles the one before."""
     store = SqliteStore(f"{folder}/store-{size}.db")
-    store.commit(Commit((("g", INCARNATION),)))
+    store.commit(Commit((NewGroup("g", INCARNATION),)))
     position, chain = 0, INCARNATION
     for _ in range(count):
         entries, sessions = [], []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
-from score_server.stores.base import Commit, NewEntry
+from score_server.stores.base import Commit, NewEntry, NewGroup
 from score_server.stores.sqlite import SqliteStore
 from score_server.wire.entry import Entry, encode_entry, next_chain
 
@@ -18,7 +18,7 @@ def log(path: str, group: str, payloads: Iterable[bytes]) -> None:
     """A new group in the store at *path*, with an entry for each of *payloads*."""
     store = SqliteStore(path)
     try:
-        store.commit(Commit(new_groups=((group, INCARNATION),)))
+        store.commit(Commit(new_groups=(NewGroup(group, INCARNATION),)))
         position, chain = 0, INCARNATION
         left = iter(payloads)
         while batch := list(islice(left, ENTRIES_A_COMMIT)):
@@ -45,7 +45,7 @@ def groups(path: str, count: int, payload: bytes) -> None:
             chain = next_chain(INCARNATION, encoded)
             store.commit(
                 Commit(
-                    new_groups=tuple((name, INCARNATION) for name in names),
+                    new_groups=tuple(NewGroup(name, INCARNATION) for name in names),
                     entries=tuple(NewEntry(name, 1, 0, encoded, chain) for name in names),
                 )
             )

@@ -74,9 +74,11 @@ def _find(figures: list[Figure], who: str, work: str | None, cores: str | None) 
     return None
 
 
-def p50_of(figures: list[Figure], who: str, cores: str | None = None) -> float | None:
+def p50_of(
+    figures: list[Figure], who: str, cores: str | None = None, work: str | None = None
+) -> float | None:
     """The median that *who* reached, if it took part."""
-    figure = _find(figures, who, None, cores)
+    figure = _find(figures, who, work, cores)
     return figure.p50_us if figure else None
 
 

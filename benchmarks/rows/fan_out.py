@@ -149,7 +149,12 @@ class Writer:
             score.connect(f"score://127.0.0.1:{self._port}", timeout=120)
         )
         shared = score.SMap[str, int](client, self._channel)
-        return lambda: [shared.__setitem__(key, value) for key, value in changes]
+
+        def one_by_one() -> None:
+            for key, value in changes:
+                shared[key] = value
+
+        return one_by_one
 
     def _redis(self) -> Callable[[], object]:
         client = redis_client(servers.Running(0, self._port))
