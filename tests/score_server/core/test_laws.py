@@ -483,8 +483,8 @@ class Server(RuleBasedStateMachine):
             channel.position = entry.position
             channel.paid.append((entry.position, len(encoded)))
             channel.sent += len(encoded)
-            chain = self.store.chain_at(channel.group, entry.position)
-            incarnation = self.store.chain_at(channel.group, 0)
+            chain = self.store.look_up(channel.group, entry.position)[1]
+            incarnation = self.store.look_up(channel.group, 0)[1]
             assert chain is not None
             assert incarnation is not None
             self.replicas.append((channel.group, Resume(incarnation, entry.position, chain)))

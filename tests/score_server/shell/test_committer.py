@@ -43,7 +43,7 @@ from score_server.stores.base import (
 )
 
 GROUP = GroupState("g", b"i" * 16, 0, b"c" * 16, 0, 0, False, 0, None)
-STATE = StoreState((), ())
+STATE = StoreState(())
 
 
 class Script(LogStore):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from score_server.stores.base import Commit, StoreUnusable
+from score_server.stores.base import Commit, NewGroup, StoreUnusable
 from score_server.stores.sqlite import SqliteStore
 from score_server.stores.wal import damage
 
@@ -18,7 +18,7 @@ def log(tmp_path: Path) -> bytes:
     """A log of several commits, as a killed server leaves it."""
     store = SqliteStore(str(tmp_path / "a.db"))
     for n in range(4):
-        store.commit(Commit(new_groups=((f"g{n}", bytes(16)),)))
+        store.commit(Commit(new_groups=(NewGroup(f"g{n}", bytes(16)),)))
     found = (tmp_path / "a.db-wal").read_bytes()
     store.close()
     return found

@@ -72,9 +72,8 @@ class _Step:
             )
         return row
 
-    def make(self, groups: Iterable[NewGroup | tuple[str, bytes]]) -> None:
-        for new in groups:
-            name, incarnation, keep = NewGroup(*new)
+    def make(self, groups: Iterable[NewGroup]) -> None:
+        for name, incarnation, keep in groups:
             if self._row(name) is not None:
                 raise AppendRefused(f"group {name!r} is in the store already")
             state = GroupState(name, incarnation, 0, incarnation, 0, 0, keep, 0, None)

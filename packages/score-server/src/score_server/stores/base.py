@@ -72,9 +72,8 @@ class SessionState(NamedTuple):
 
 
 class StoreState(NamedTuple):
-    """Everything but the entries: what a server loads at its start."""
+    """What a server loads at its start.  Groups are looked up when somebody asks for them."""
 
-    groups: tuple[GroupState, ...]
     sessions: tuple[SessionState, ...]
 
 
@@ -137,7 +136,7 @@ class Commit(NamedTuple):
     *deleted_groups*, *sessions*, *ended_sessions*.
     """
 
-    new_groups: tuple[NewGroup | tuple[str, bytes], ...] = ()
+    new_groups: tuple[NewGroup, ...] = ()
     entries: tuple[NewEntry, ...] = ()
     sessions: tuple[SessionChange, ...] = ()
     ended_sessions: tuple[bytes, ...] = ()
@@ -181,7 +180,11 @@ class LogStore(ABC):
 
     @abstractmethod
     def load(self) -> StoreState:
-        """Groups and sessions as of the last commit."""
+        """The sessions as of the last commit.  Candidates that are not complete are forgotten.
+
+        Raises:
+            StoreUnusable: what says which groups and sessions there are is damaged.
+        """
 
     @abstractmethod
     def commit(self, batch: Commit) -> None:
@@ -202,6 +205,7 @@ class LogStore(ABC):
             GroupDamaged: the next entries fail their check (those before are returned first).
         """
 
+    @abstractmethod
     def look_up(self, group: str, position: int) -> tuple[GroupState | None, bytes | None]:
         """The state of *group*, None if there is no such group, and the chain at *position*.
 
@@ -211,15 +215,15 @@ class LogStore(ABC):
         Raises:
             GroupDamaged: the group's state, or the entry at *position*, fails its check.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def list_groups(self, after: str, count: int) -> list[GroupState]:
         """The first *count* groups whose names come behind *after*, in the order of their UTF-8 bytes.
 
         Damaged ones are there as well, as far as they can be read.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def read_snapshot(self, group: str, position: int, offset: int, bytes_max: int) -> bytes:
         """The *bytes_max* bytes from *offset* on of the snapshot that *group* has at *position*.
 
@@ -228,8 +232,8 @@ class LogStore(ABC):
         Raises:
             GroupDamaged: they are not as they were written.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def collect(self, rows_max: int) -> bool:
         """Erase at most *rows_max* rows that nothing refers to any more, and give room back.
 
@@ -238,10 +242,6 @@ class LogStore(ABC):
         Raises:
             StoreBroken: as for ``commit``.
         """
-        raise NotImplementedError
-
-    def chain_at(self, group: str, position: int) -> bytes | None:
-        return self.look_up(group, position)[1]
 
     @abstractmethod
     def close(self) -> None:

@@ -54,13 +54,12 @@ class MemoryStore(LogStore):
 
     def load(self) -> StoreState:
         self._check_open()
-        groups = tuple(log.row.state for log in self._logs.values())
-        return StoreState(groups, tuple(self._sessions.values()))
+        return StoreState(tuple(self._sessions.values()))
 
     def commit(self, batch: Commit) -> None:
         self._check_open()
         rows = self._check(batch)  # all of it before any of it
-        for name, *_ in batch.new_groups:
+        for name, _, _ in batch.new_groups:
             self._logs[name] = _Log()
             insort(self._names, name)
         for entry in batch.entries:

@@ -134,8 +134,6 @@ class SqliteStore(LogStore):
         try:
             wrong = self._damage()
             sessions = self._sessions() if wrong is None else ()
-            if wrong is None:
-                groups = tuple(map(self._state, self._db.execute(GROUPS)))
         except sqlite3.Error as error:
             wrong = str(error)
         if wrong is not None:
@@ -143,7 +141,7 @@ class SqliteStore(LogStore):
                 f"{self._path} is damaged ({' '.join(wrong.split())}); "
                 "restore it from a backup, and check its disk"
             )
-        return StoreState(groups, sessions)
+        return StoreState(sessions)
 
     def _damage(self) -> str | None:
         """What is wrong with the tables that say what there is."""

@@ -64,7 +64,9 @@ def give_back(db: sqlite3.Connection) -> bool:
     surplus = free - _FREE_PAGES_KEPT - pages // 8
     if surplus <= 0:
         return False
-    db.execute(f"PRAGMA incremental_vacuum({min(surplus, _PAGES_PER_SLICE)})").fetchall()
+    for _ in range(min(surplus, _PAGES_PER_SLICE)):
+        # One page, whatever is asked for: a row comes back for each, and Python does not wait for a second.
+        db.execute("PRAGMA incremental_vacuum(1)")
     return _pragma(db, "freelist_count") < free
 
 
