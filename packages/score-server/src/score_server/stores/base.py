@@ -1,7 +1,9 @@
 """The laws of a log store, and the records that pass between the core and a store.
 
 A store keeps, for each group, entries in order, and for all groups the sessions with the outcomes
-that are not settled.  It knows nothing of what an entry says.
+that are not settled.  It knows nothing of what an entry says.  A group may have a *snapshot*: bytes that stand for
+all entries up to a position.  Then entries up to the group's *floor* are gone, which is at or below the
+snapshot's position.  What becomes the next snapshot is stored in parts as its *candidate*.
 
 Laws (checked on every store by ``tests/conformance/test_stores.py``)
 ---------------------------------------------------------------------
@@ -11,10 +13,18 @@ Laws (checked on every store by ``tests/conformance/test_stores.py``)
    (somebody else writes to this store, or the caller is wrong).  Positions increase; gaps are allowed.
 3. ``read`` returns what was committed, byte for byte, in order, in bounded slices, checked against
    the chain; what fails the check raises ``GroupDamaged`` for that group and no other.
-4. ``load`` after a reopen equals the state after the last commit that returned.
+4. ``load``, ``look_up`` and ``list_groups`` after a reopen equal those after the last commit that returned;
+   but candidates are forgotten.  Memory is not proportional to the number of groups or entries.
 5. Any other failure of ``commit`` is ``StoreBroken``: what is on the disk is unknown, the server
    stops acknowledging and exits (fsyncgate).  A broken store refuses everything from then on.
 6. All calls after ``open`` come from one thread.
+7. A candidate grows at its end; a chunk at 0 begins it anew.  A trim makes the whole of it the group's snapshot,
+   in the place of the older one, and raises the floor, in one commit: a crash leaves the old or the new.
+8. A floor never goes down, nor above the snapshot; a snapshot's chain is the log's at its position.  Otherwise
+   ``AppendRefused``.  The chain at the floor stays known, so that what is behind it can still be checked.
+9. An empty group adopts a snapshot from elsewhere: its position and chain become the head and the floor.
+10. What nothing refers to any more is never seen again, and erased a little at a time: by ``collect``, and by
+    commits at least as fast as they can make it.  A deleted group's name is free at once.
 """
 
 from __future__ import annotations
