@@ -27,6 +27,7 @@ from score_server.stores.base import (
     Commit,
     GroupDamaged,
     GroupState,
+    LogStore,
     NewChunk,
     NewEntry,
     NewGroup,
@@ -65,22 +66,27 @@ def contents(path: Path) -> Contents:
     """
     store = SqliteStore(str(path))
     try:
-        state = store.load()
-        logs: Logs = {}
-        snapshots: dict[str, bytes] = {}
-        groups = {group.name: group for group in store.list_groups("", 99)}
-        for name, group in groups.items():
-            store.look_up(name, group.floor)
-            log = logs[name] = []
-            while part := store.read(name, log[-1][0] if log else group.floor, 600):
-                log += part
-            at, data = group.snapshot.position if group.snapshot else 0, b""
-            while more := store.read_snapshot(name, at, len(data), 600):
-                data += more
-            snapshots[name] = data
-        return Contents(groups, state.sessions, logs, snapshots)
+        return contents_of(store)
     finally:
         store.close()
+
+
+def contents_of(store: LogStore) -> Contents:
+    """Everything in *store*."""
+    state = store.load()
+    logs: Logs = {}
+    snapshots: dict[str, bytes] = {}
+    groups = {group.name: group for group in store.list_groups("", 99)}
+    for name, group in groups.items():
+        store.look_up(name, group.floor)
+        log = logs[name] = []
+        while part := store.read(name, log[-1][0] if log else group.floor, 600):
+            log += part
+        at, data = group.snapshot.position if group.snapshot else 0, b""
+        while more := store.read_snapshot(name, at, len(data), 600):
+            data += more
+        snapshots[name] = data
+    return Contents(groups, state.sessions, logs, snapshots)
 
 
 class Files(NamedTuple):
