@@ -31,6 +31,7 @@ from score_server.core.cursor import Cursor
 from score_server.core.events import Connected, Ticked
 from score_server.core.feed import Feed
 from score_server.core.group import Group
+from score_server.core.joins import Joins
 from score_server.core.sequencer import Sequencer
 from score_server.core.session import Session
 from score_server.stores.base import AppendRefused, Commit
@@ -722,7 +723,7 @@ BUGS = {
     "a no before it is durable": (Sequencer, "ask", "record.position, record.pin_number", "record.position, 0"),
     "a failed pin takes back the outcome": (Sequencer, "ask", "pinned=True, pin_number=self._want())", "number=self._want(), pinned=True, pin_number=self.open.number)"),
     "replies before their entries": (Cursor, "reply_is_due", "self.line[0].needs <= self.position", "True"),
-    "a wrong chain is welcome": (Core, "_join_known", "known == resume.chain", "True"),
+    "a wrong chain is welcome": (Joins, "enter", "known == resume.chain", "True"),
     "the fenced may go on": (Core, "_open_session", "older.session = None", "older = Peer(0, 0)"),
     "a slice is read twice": (Feed, "_source", "bisect_right(positions, cursor.position)", "0"),
     "credit is not counted": (Cursor, "take", "self.credit -= size", "pass"),

@@ -21,15 +21,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..stores.base import GroupState, StoreState
+from ..stores.base import StoreState
 from ..wire.limits import Limits
 from ..wire.messages import (
     BEHIND_TRIM,
     GROUP_DAMAGED,
     GROUP_DELETED,
-    GROUP_REPLACED,
     OUT_OF_ORDER,
-    OVERLOADED,
     PROTOCOL_VERSION,
     SESSION_EXPIRED,
     SESSION_FENCED,
@@ -44,10 +42,8 @@ from ..wire.messages import (
     DeleteGroup,
     EndTurn,
     Error,
-    GroupDeleted,
     Hello,
     Join,
-    Joined,
     Leave,
     ListGroups,
     Message,
@@ -57,16 +53,16 @@ from ..wire.messages import (
     Pong,
     PutSnapshot,
     SessionOpened,
-    SnapshotInfo,
     Submit,
     Sync,
     Synced,
     Trim,
     TurnGranted,
-    WantSnapshot,
     Welcome,
 )
-from .cursor import Cursor, Loading
+from .compactors import COMPACT, Compactors
+from .cursor import Cursor
+from .deletion import Deletions
 from .events import (
     CloseAfterOutput,
     CommitFailed,
@@ -89,7 +85,7 @@ from .events import (
 )
 from .few import Few
 from .group import Group
-from .joins import AFRESH, NEVER, stand
+from .joins import NEVER, Joins
 from .outgoing import Outgoing
 from .peer import ANSWERS_MAX, HELD_BYTES_MAX, Peer
 from .residents import Residents, Waiting, still
@@ -98,7 +94,6 @@ from .session import Session
 from .snapshots import Snapshots
 from .turns import Asked, TurnTable
 
-COMPACT = "compact"  # the feature of a client that makes snapshots when it is asked to
 # Submissions waiting for one commit, in bytes: beyond it, who waits already is not read from.
 BATCH_BYTES_MAX = 64 * 1024 * 1024
 # Sessions are looked through this many times in one retention, so one goes at most a 16th late.
@@ -124,13 +119,15 @@ class Core:
         sessions = map(Session.load, state.sessions)
         self._sessions = {session.id: session for session in sessions}
         self._sequencer = Sequencer(self._sessions, limits)
-        self._snapshots = Snapshots(self._sequencer)
-        self._residents = Residents(new_id)
         self._out = Outgoing(limits)
+        self._residents = Residents(new_id, self._out.look_up)
+        self._joins = Joins(limits, self._residents, self._out)
+        self._snapshots = Snapshots(self._sequencer, self._residents)
+        self._deletions = Deletions(self._sequencer, self._residents, self._out)
+        self._compactors = Compactors(self._out)
         self._turns: TurnTable[Group, Submit] = TurnTable()
         self._peers: dict[int, Peer] = {}
         self._greeting: dict[int, Peer] = {}  # connected, no Hello yet; the oldest first
-        self._compactors: dict[int, Peer] = {}
         self._stopping = False
         self._flush = False  # the next commit is due even if nobody waits for it
         self._sweep_ms = now_ms
@@ -222,8 +219,8 @@ class Core:
         self._forget_turns(peer)
         for channel in list(peer.cursors):
             self._close_channel(peer, channel)
-        self._compactors.pop(peer.number, None)
-        peer.waiting.clear()
+        self._compactors.remove(peer)
+        peer.forget_waiting()
 
     def _faulted(self, event: Faulted) -> None:
         peer = self._peers.get(event.connection)
@@ -246,15 +243,10 @@ class Core:
 
     def _stop_hearing(self, peer: Peer) -> None:
         peer.closing = True
-        self._forget_waiting(peer)
-        self._compactors.pop(peer.number, None)
+        peer.forget_waiting()
+        self._compactors.remove(peer)
         self._greeting.pop(peer.number, None)
         self._out.wake(peer)
-
-    def _forget_waiting(self, peer: Peer) -> None:
-        """What *peer* said and nobody obeyed has not been said."""
-        peer.waiting.clear()
-        peer.stalled.clear()
 
     def _let_session_go(self, peer: Peer) -> None:
         session, peer.session = peer.session, None
@@ -290,11 +282,7 @@ class Core:
         welcome = Welcome(PROTOCOL_VERSION, self._software, self._now_ms, [], self._limits)
         self._out.say(peer, welcome)
         if COMPACT in message.features:
-            self._compactors[peer.number] = peer
-            for group in self._residents.groups.values():
-                if group.is_overdue():
-                    self._out.say(peer, WantSnapshot(group.name))
-                    group.ask_later()
+            self._compactors.add(peer, self._residents.groups.values())
 
     def _open_session(self, peer: Peer, message: OpenSession) -> None:
         if peer.session is not None:
@@ -328,7 +316,7 @@ class Core:
             raise Violation(OUT_OF_ORDER, "a submission needs a session")
         cursor = peer.cursors.get(message.channel)
         if cursor is not None and cursor.group.undecided:
-            self._defer(peer, message, cursor.group)
+            cursor.group.defer(peer, message)
             return
         peer.held += 1
         peer.held_bytes += len(message.payload)
@@ -346,9 +334,7 @@ class Core:
         try:
             self._sequencer.submit(peer.number, session, peer.label, group, message, self._now_ms)
         except GroupGone:
-            text = (
-                "what was sent again was taken in a group of this name that has been deleted since"
-            )
+            text = "this was taken in a group of the same name, which has been deleted since"
             self._end_channel(peer, message.channel, GROUP_DELETED, text)
             self._sequencer.submit(peer.number, session, peer.label, None, message, self._now_ms)
 
@@ -434,17 +420,6 @@ class Core:
 
     # ------------------------------------------------------------ what has to wait
 
-    def _look_up(self, peer: Peer, message: Message, name: str, position: int) -> None:
-        """Have *message* wait until the store has said how things stand there."""
-        lookup = self._residents.look_up(name, position, peer, message)
-        if lookup is not None:
-            self._out.effects.append(lookup)
-
-    def _defer(self, peer: Peer, message: Message, group: Group) -> None:
-        """Have *message* wait until a commit has decided what *group* is."""
-        peer.waiting.add(message)
-        group.deferred.append((peer, message))
-
     def _decided(self, group: Group) -> None:
         """What waited for *group* goes on."""
         group.undecided = 0
@@ -470,12 +445,12 @@ class Core:
         for peer, message in still(waiting):
             group = self._residents.groups.get(name)
             if isinstance(message, Join):
-                self._join_known(peer, message, group, chain or NEVER)
+                self._joins.enter(peer, message, group, chain or NEVER)
             elif isinstance(message, DeleteGroup):
-                self._delete_known(peer, message, group)
+                self._deletions.delete_known(peer, message, group)
             else:
                 assert isinstance(message, OfferSnapshot), "nothing else is looked up"
-                self._offer_at(peer, message, chain or NEVER)
+                self._snapshots.offer(peer, message, chain or NEVER)
             self._go_on(peer)
         if (group := self._residents.groups.get(name)) is not None:
             self._maybe_let_go(group)
@@ -483,63 +458,7 @@ class Core:
     # ------------------------------------------------------------ channels
 
     def _join(self, peer: Peer, message: Join) -> None:
-        if peer.channels() >= self._limits.channels_max:
-            text = f"{self._limits.channels_max} groups on one connection are the limit"
-            self._out.say(peer, Error(TOO_MANY, message.channel, text))
-            return
-        group = self._residents.groups.get(message.group)
-        if group is None:
-            position = message.resume.position if message.resume else 0
-            self._look_up(peer, message, message.group, position)
-        else:
-            self._join_known(peer, message, group, None)
-
-    def _join_known(
-        self, peer: Peer, message: Join, group: Group | None, chain: bytes | None
-    ) -> None:
-        """*group* is None if there is none yet; *chain* is None if it has to be looked up."""
-        if group is None:
-            group = self._residents.make(message.group, keep=message.keep)
-        if group.undecided:
-            self._defer(peer, message, group)
-            return
-        if group.damage is not None:
-            self._out.say(peer, Error(GROUP_DAMAGED, message.channel, group.damage))
-            return
-        resume = message.resume
-        known = stand(group, resume)
-        if known is None:
-            known = chain
-        if known is None:
-            assert resume is not None, "without a stand there is nothing to look up"
-            self._look_up(peer, message, group.name, resume.position)
-        elif resume is None or known is AFRESH:
-            self._residents.groups[group.name] = group
-            self._open_channel(peer, message.channel, group, None)
-        elif known == resume.chain:
-            self._open_channel(peer, message.channel, group, resume.position)
-        else:
-            text = (
-                f"the history of group {group.name!r} is not the one that this replica holds up to "
-                f"position {resume.position}; join it afresh"
-            )
-            self._out.say(peer, Error(GROUP_REPLACED, message.channel, text))
-
-    def _open_channel(self, peer: Peer, channel: int, group: Group, position: int | None) -> None:
-        """*position*: where it goes on; None: at the beginning, with the snapshot if there is one."""
-        info, snapshot = None, group.snapshot
-        if position is None:
-            position = snapshot.position if snapshot else 0
-        else:
-            snapshot = None
-        cursor = peer.cursors[channel] = Cursor(peer, channel, group, position)
-        group.cursors.add(cursor)
-        if snapshot is not None:
-            info = SnapshotInfo(snapshot.chain, snapshot.size, snapshot.digest)
-            cursor.loading = Loading(snapshot)
-        joined = Joined(channel, group.incarnation, position, group.durable_head, info)
-        self._out.say(peer, joined)
-        self._out.stir(cursor)
+        self._joins.join(peer, message)
 
     def _leave(self, peer: Peer, message: Leave) -> None:
         self._close_channel(peer, message.channel)
@@ -575,74 +494,16 @@ class Core:
     # ------------------------------------------------------------ whole groups
 
     def _delete_group(self, peer: Peer, message: DeleteGroup) -> None:
-        group = self._residents.groups.get(message.group)
-        if group is None:
-            self._look_up(peer, message, message.group, 0)
-        else:
-            self._delete_known(peer, message, group)
-
-    def _delete_known(self, peer: Peer, message: DeleteGroup, group: Group | None) -> None:
-        if group is None or not group.begun:
-            self._out.say(peer, GroupDeleted(message.request, existed=False))
-        elif group.undecided:
-            self._defer(peer, message, group)
-        else:
-            text = f"the store is full: group {group.name!r} cannot be deleted; try later"
-            deleted = GroupDeleted(message.request, existed=True)
-            peer.held += 1
-            number = self._sequencer.delete(group)
-            self._sequencer.answer(peer.number, deleted, Error(OVERLOADED, 0, text), number)
+        self._deletions.delete(peer, message)
 
     def _offer_snapshot(self, peer: Peer, message: OfferSnapshot) -> None:
-        self._offer_at(peer, message, None)
-
-    def _offer_at(self, peer: Peer, message: OfferSnapshot, chain: bytes | None) -> None:
-        """*chain* is the one at its position, if it has been looked up."""
-        cursor = peer.cursors.get(message.channel)
-        if cursor is None:
-            return  # its Error says all
-        group = cursor.group
-        if group.undecided:
-            self._defer(peer, message, group)
-            return
-        if not group.assigned_head:
-            chain = group.incarnation
-        elif not group.floor <= message.position <= group.durable_head:
-            chain = NEVER
-        elif chain is None:
-            chain = group.known_chain(message.position)
-        if chain is None:
-            self._look_up(peer, message, group.name, message.position)
-        else:
-            peer.held += 1
-            self._snapshots.offer(cursor, message, chain)
+        self._snapshots.offer(peer, message, None)
 
     def _put_snapshot(self, peer: Peer, message: PutSnapshot) -> None:
-        cursor = peer.cursors.get(message.channel)
-        if cursor is None:
-            return  # its Error says all
-        if cursor.group.undecided:
-            self._defer(peer, message, cursor.group)
-            return
-        peer.held += 1
-        peer.held_bytes += len(message.data)
-        self._snapshots.put(cursor, message)
+        self._snapshots.put(peer, message)
 
     def _trim(self, peer: Peer, message: Trim) -> None:
-        cursor = peer.cursors.get(message.channel)
-        if cursor is None:
-            return  # its Error says all
-        if cursor.group.undecided:
-            self._defer(peer, message, cursor.group)
-            return
-        peer.held += 1
-        self._snapshots.trim(cursor, message)
-
-    def _ask_for_snapshot(self, group: Group) -> None:
-        if self._compactors:
-            group.ask_later()
-            for peer in self._compactors.values():
-                self._out.say(peer, WantSnapshot(group.name))
+        self._snapshots.trim(peer, message)
 
     # ------------------------------------------------------------ the store
 
@@ -656,7 +517,7 @@ class Core:
                 else:
                     group.followers.discard(cursor)
             if group.wants_snapshot():
-                self._ask_for_snapshot(group)
+                self._compactors.ask(group)
         for group, _, _ in batch.trims:
             self._end_those_behind(group)
         for group in batch.deleted:
@@ -667,10 +528,7 @@ class Core:
         """End the channels whose next entry, or the rest of whose snapshot, is gone."""
         text = f"entries of group {group.name!r} up to position {group.floor} are gone; join again"
         for cursor in list(group.cursors):
-            loading = cursor.loading
-            if cursor.position < group.floor or (
-                loading is not None and loading.snapshot != group.snapshot
-            ):
+            if cursor.is_cut_off():
                 self._end_channel(cursor.peer, cursor.channel, BEHIND_TRIM, text)
 
     def _end_deleted(self, group: Group) -> None:
@@ -696,38 +554,23 @@ class Core:
         self._look_after(groups, 0)
 
     def _slice_read(self, event: SliceRead) -> None:
-        feed = self._out.feed
-        cursors = feed.answered(feed.slice_of_log(event.group, event.after))
-        if cursors and not event.entries:
-            text = f"group {event.group!r} ends after position {event.after}"
-            self._damage(cursors[0].group, text)
-        elif cursors:
-            feed.hand_slice(cursors, event.entries)
-            for cursor in cursors:
-                self._out.stir(cursor)
+        group = self._out.slice_read(event)
+        if group is not None:
+            self._damage(group, f"group {group.name!r} ends after position {event.after}")
 
     def _snapshot_read(self, event: SnapshotRead) -> None:
-        feed = self._out.feed
-        cursors = feed.answered(feed.part_of_snapshot(event.group, event.position, event.offset))
-        if cursors and not event.data:
-            text = f"the snapshot of group {event.group!r} ends after {event.offset} bytes"
-            self._damage(cursors[0].group, text)
-        elif cursors:
-            feed.hand_chunk(cursors, event.data)
-            for cursor in cursors:
-                self._out.stir(cursor)
+        group = self._out.chunk_read(event)
+        if group is not None:
+            text = f"the snapshot of group {group.name!r} ends after {event.offset} bytes"
+            self._damage(group, text)
 
     def _page_read(self, event: PageRead) -> None:
-        peer = self._peers.get(event.connection)
-        if peer is not None:
+        if (peer := self._peers.get(event.connection)) is not None:
             self._out.page_read(peer, event.request, event.groups)
 
     def _read_failed(self, event: ReadFailed) -> None:
         group = self._residents.groups.get(event.group)
-        if group is None:
-            # What can be said of it is that it is there, and damaged.
-            group = self._residents.admit(GroupState(event.group, bytes(16), 0, bytes(16)))
-        self._damage(group, event.text)
+        self._damage(group or self._residents.admit_unreadable(event.group), event.text)
 
     def _damage(self, group: Group, text: str) -> None:
         """Refuse this group from now on; others go on."""
@@ -768,7 +611,7 @@ class Core:
             self._flush = True
             self._turns.clear()  # what was parked has not happened; its authors send it again
             for peer in self._peers.values():
-                self._forget_waiting(peer)
+                peer.forget_waiting()
                 self._let_session_go(peer)
 
     def _maybe_stop(self) -> None:

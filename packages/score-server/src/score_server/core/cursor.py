@@ -70,6 +70,12 @@ class Cursor:
     def reply_is_due(self) -> bool:
         return bool(self.line) and self.line[0].needs <= self.position and self.loading is None
 
+    def is_cut_off(self) -> bool:
+        """Its next entry, or the rest of its snapshot, is gone."""
+        if self.loading is not None and self.loading.snapshot != self.group.snapshot:
+            return True
+        return self.position < self.group.floor
+
     def take_chunk(self) -> tuple[int, bytes] | None:
         """Move over what has been read of the snapshot: its offset and bytes; None if it is to be read."""
         loading = self.loading

@@ -190,6 +190,11 @@ class Group:
 
     # ------------------------------------------------------------ memory
 
+    def defer(self, peer: Peer, message: Message) -> None:
+        """Have *message* wait until it is decided what this group is."""
+        peer.waiting.add(message)
+        self.deferred.append((peer, message))
+
     def is_idle(self) -> bool:
         """Nobody is on it and nothing of it is under way: the store knows all that is to be known.
 

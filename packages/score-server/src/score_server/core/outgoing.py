@@ -11,8 +11,9 @@ from ..wire.limits import Limits
 from ..wire.messages import GroupPage, ListGroups, Message
 from . import snapshots
 from .cursor import Cursor, Due
-from .events import Effect, ReadPage
+from .events import Effect, LookUp, ReadPage, SliceRead, SnapshotRead
 from .feed import REPLY_BYTES, Feed
+from .group import Group
 from .peer import Peer
 
 GROUPS_PER_PAGE = 128
@@ -47,6 +48,31 @@ class Outgoing:
         if self.feed.stir(cursor):
             cursor.peer.ready[cursor.channel] = cursor
             self.wake(cursor.peer)
+
+    def slice_read(self, event: SliceRead) -> Group | None:
+        """Hand on a part of the log; the group, if it should have had one and has not."""
+        cursors = self.feed.answered(self.feed.slice_of_log(event.group, event.after))
+        if cursors and not event.entries:
+            return cursors[0].group
+        self.feed.hand_slice(cursors, event.entries)
+        for cursor in cursors:
+            self.stir(cursor)
+        return None
+
+    def chunk_read(self, event: SnapshotRead) -> Group | None:
+        """Hand on a part of a snapshot; the group, if it should have had one and has not."""
+        read = self.feed.part_of_snapshot(event.group, event.position, event.offset)
+        cursors = self.feed.answered(read)
+        if cursors and not event.data:
+            return cursors[0].group
+        self.feed.hand_chunk(cursors, event.data)
+        for cursor in cursors:
+            self.stir(cursor)
+        return None
+
+    def look_up(self, lookup: LookUp) -> None:
+        """Have the store asked how things stand somewhere."""
+        self.effects.append(lookup)
 
     def take_effects(self) -> list[Effect]:
         self.effects += self.feed.reads

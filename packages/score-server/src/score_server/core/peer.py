@@ -64,3 +64,8 @@ class Peer:
     def channels(self) -> int:
         """Channels that it has, or will have if its joins succeed."""
         return len(self.cursors) + sum(isinstance(message, Join) for message in self.waiting)
+
+    def forget_waiting(self) -> None:
+        """What it said and nobody obeyed has not been said."""
+        self.waiting.clear()
+        self.stalled.clear()

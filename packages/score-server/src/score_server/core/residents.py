@@ -24,9 +24,10 @@ Waiting = list[tuple[Peer, Message]]
 
 
 class Residents:
-    """The groups in memory.  *new_id* gives 16 fresh random bytes."""
+    """The groups in memory.  *new_id* gives 16 fresh random bytes; *ask* has the store asked."""
 
-    def __init__(self, new_id: Callable[[], bytes]) -> None:
+    def __init__(self, new_id: Callable[[], bytes], ask: Callable[[LookUp], None]) -> None:
+        self._ask = ask
         self.groups: dict[str, Group] = {}
         self._new_id = new_id
         self._lookups: dict[tuple[str, int], Waiting] = {}
@@ -41,15 +42,20 @@ class Residents:
         group = self.groups[state.name] = Group(state, stored=True)
         return group
 
+    def admit_unreadable(self, name: str) -> Group:
+        """A group of which no more can be said than that it is there."""
+        return self.admit(GroupState(name, bytes(16), 0, bytes(16)))
+
     # ------------------------------------------------------------ looking up
 
-    def look_up(self, name: str, position: int, peer: Peer, message: Message) -> LookUp | None:
-        """Have *message* of *peer* wait for *position* in group *name*; what is to be asked for, if that
-        is not on its way already."""
+    def look_up(self, name: str, position: int, peer: Peer, message: Message) -> None:
+        """Have *message* of *peer* wait until the store has said how things stand at *position* in
+        group *name*."""
         peer.waiting.add(message)
         waiting = self._lookups.setdefault((name, position), [])
         waiting.append((peer, message))
-        return LookUp(name, position) if len(waiting) == 1 else None
+        if len(waiting) == 1:
+            self._ask(LookUp(name, position))
 
     def looked_up(self, name: str, position: int) -> Waiting:
         """Those who waited for this."""

@@ -44,6 +44,8 @@ from ..wire.messages import (
 if TYPE_CHECKING:
     from .cursor import Cursor
     from .group import Group
+    from .peer import Peer
+    from .residents import Residents
     from .sequencer import Sequencer
 
 
@@ -81,16 +83,32 @@ class Candidate:
 
 
 class Snapshots:
-    """Judges what clients say of snapshots.  The groups are decided, and the channels open."""
+    """Judges what clients say of snapshots.  On a channel that is gone nothing is judged: its Error says
+    all."""
 
-    def __init__(self, sequencer: Sequencer) -> None:
+    def __init__(self, sequencer: Sequencer, residents: Residents) -> None:
         self._sequencer = sequencer
+        self._residents = residents
 
-    def offer(self, cursor: Cursor, message: OfferSnapshot, chain: bytes | None) -> None:
-        """Begin a candidate, if it says more than what there is.  *chain* is the one at its position."""
+    def offer(self, peer: Peer, message: OfferSnapshot, chain: bytes | None) -> None:
+        """Begin a candidate, if it says more than what there is.  *chain* is the one at its position, if
+        that has been looked up."""
+        cursor = self._cursor(peer, message)
+        if cursor is None:
+            return
         group = cursor.group
+        if not group.assigned_head:
+            chain = group.incarnation
+        elif not group.floor <= message.position <= group.durable_head:
+            chain = b""  # equal to none
+        elif chain is None:
+            chain = group.known_chain(message.position)
+        if chain is None:
+            self._residents.look_up(group.name, message.position, peer, message)
+            return
         standing, other = group.assigned_snapshot, group.candidate
         verdict = KEPT
+        peer.held += 1
         if (standing is not None and standing.position >= message.position) or (
             other is not None
             and other.owner is not cursor
@@ -104,9 +122,14 @@ class Snapshots:
             group.candidate = Candidate(cursor, message)
         self._tell(cursor, message.request, verdict, 0, group.number)
 
-    def put(self, cursor: Cursor, message: PutSnapshot) -> None:
+    def put(self, peer: Peer, message: PutSnapshot) -> None:
         """Take the next chunk of the channel's candidate."""
+        cursor = self._cursor(peer, message)
+        if cursor is None:
+            return
         group, candidate, size = cursor.group, cursor.group.candidate, len(message.data)
+        peer.held += 1
+        peer.held_bytes += size
         if candidate is None or candidate.owner is not cursor:
             verdict = BROKEN if candidate is None else SUPERSEDED
             self._tell(cursor, message.request, verdict, 0, group.number, size)
@@ -119,6 +142,14 @@ class Snapshots:
             self._sequencer.drop_candidate(group)
             self._tell(cursor, message.request, BROKEN, 0, candidate.number, size)
 
+    def _cursor(self, peer: Peer, message: OfferSnapshot | PutSnapshot | Trim) -> Cursor | None:
+        """Where *message* belongs; None if nowhere, or not before it is decided what the group is."""
+        cursor = peer.cursors.get(message.channel)
+        if cursor is not None and cursor.group.undecided:
+            cursor.group.defer(peer, message)
+            return None
+        return cursor
+
     def _tell(
         self, cursor: Cursor, request: int, verdict: int, kept: int, number: int, size: int = 0
     ) -> None:
@@ -130,8 +161,12 @@ class Snapshots:
             size,
         )
 
-    def trim(self, cursor: Cursor, message: Trim) -> None:
+    def trim(self, peer: Peer, message: Trim) -> None:
         """Make the candidate the snapshot if a second fold has given the same, and let entries go."""
+        cursor = self._cursor(peer, message)
+        if cursor is None:
+            return
+        peer.held += 1
         group = cursor.group
         candidate, standing = group.candidate, group.assigned_snapshot
         verdict, number = TRIM_UNKNOWN, group.number
