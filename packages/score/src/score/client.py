@@ -31,7 +31,6 @@ from .errors import (
     ClosedError,
     ConnectionFailed,
     DeadlineExceeded,
-    GroupDeletedError,
     GroupReplacedError,
     InvalidNameError,
     OutcomeUnknown,
@@ -168,7 +167,8 @@ class Client:
         """Remove the group *name* with all that it holds, durably and for good; whether there was one.
 
         (If the connection was lost meanwhile, the group may have been removed by this call and the answer be
-        False.)  Whoever uses the group gets ``GroupDeletedError``; joining it again makes a new one.
+        False.)  Whoever uses the group gets ``GroupDeletedError``, or ``GroupReplacedError`` where that was not
+        connected at the moment; joining it again makes a new one.
         """
 
         def step(link: Link, deadline: Deadline) -> bool:
@@ -312,7 +312,6 @@ class Client:
                 DeadlineExceeded,
                 ServerError,
                 GroupReplacedError,
-                GroupDeletedError,
                 LocalDivergenceError,
                 ClosedError,
             ) as error:
@@ -340,7 +339,14 @@ class Client:
         replica.expect(identity, pending.seq)
         link.conversation.send(pending.message(channel))
         pending.sent = True  # before the bytes leave, so that an interrupt errs on the safe side
-        answer = link.ask(("submit", pending.seq), deadline, channel)
+        # Always answered, whatever becomes of the channel.
+        answer = link.ask(("submit", pending.seq), deadline)
+        if isinstance(answer, wire.Refused) and answer.reason == wire.CHANNEL_CLOSED:
+            error = link.conversation.error_on(channel)
+            if not isinstance(error, ConnectionLost):  # else the same name again, once it is cured
+                session.answered()
+            if error is not None:
+                raise error
         if isinstance(answer, wire.Taken):
             applied = replica.own(
                 answer.position
@@ -534,7 +540,9 @@ def join(link: Link, replica: Replica, deadline: Deadline) -> int:
     if conversation.is_behind_reset(replica):
         conversation.leave(replica)
     channel = conversation.channel_of(replica)
-    if channel is None:
+    if channel is not None:
+        conversation.poll(("", 0), channel)  # the server may have ended it
+    else:
         channel = conversation.join(replica)
         link.ask(("joined", channel), deadline, channel)
     return channel

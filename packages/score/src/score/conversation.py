@@ -214,6 +214,10 @@ class Conversation:
                 "the versions on both sides"
             ) from error
 
+    def error_on(self, channel: int) -> ScoreError | ConnectionLost | None:
+        """What ended *channel*, if the server has ended it."""
+        return self._channel_errors.get(channel)
+
     def poll(self, key: Key, channel: int = 0) -> Message | None:
         """The answer to the question *key*, once it has come.
 
@@ -221,9 +225,10 @@ class Conversation:
             ScoreError: *channel* was closed by the server with an error.
             ConnectionLost: it was, and a new connection is the cure.
         """
-        if channel in self._channel_errors:
+        answer = self._answers.pop(key, None)
+        if answer is None and channel in self._channel_errors:
             raise self._channel_errors[channel]
-        return self._answers.pop(key, None)
+        return answer
 
     def _dispatch(self, message: Message) -> None:
         match message:

@@ -77,7 +77,7 @@ class GroupReplacedError(ScoreError):
     removed and made anew.  The view can be read; join again with a new structure."""
 
 
-class GroupDeletedError(ScoreError):
+class GroupDeletedError(GroupReplacedError):
     """Somebody has deleted the group.  The view can be read; a new structure of the name makes a new group."""
 
 
