@@ -11,6 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from ucore.errors import UCoreError
 
@@ -68,57 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"score {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    common = _common()
-
-    def command(name: str, text: str, more: str = "") -> argparse.ArgumentParser:
-        return commands.add_parser(
-            name, help=text, description=f"{text[0].upper()}{text[1:]}.{more}", parents=[common]
-        )
-
-    ls = command("ls", "list the groups on the server")
-    ls.add_argument("--json", action="store_true", help="as JSON")
-
-    get = command(
-        "get", "print what a group holds, or a part of it",
-        "  Each KEY leads one level down: JSON (7, 1.5, true, null) where it is, text where it is not; "
-        "a number finds a key of text, too, if there is none of the number.",
-    )  # fmt: skip
-    get.add_argument("group", metavar="GROUP")
-    get.add_argument("keys", metavar="KEY", nargs="*")
-    get.add_argument("--json", action="store_true", help="as JSON")
-
-    tail = command("tail", "print the latest changes of a group, oldest first")
-    tail.add_argument("group", metavar="GROUP")
-    tail.add_argument(
-        "-n", dest="count", type=_count, default=10, metavar="N", help="how many (default 10)"
-    )
-    tail.add_argument(
-        "-f", "--follow", action="store_true", help="go on as changes come; Ctrl-C ends it"
-    )
-    tail.add_argument("--json", action="store_true", help="each as a line of JSON")
-
-    compact = command(
-        "compact", "make a snapshot of a group and let the server trim the log behind it",
-        "  The snapshot is verified by folding the group a second time, and nothing is trimmed unless both "
-        "are equal.  With --follow it does not end, and keeps every group on the server short.",
-    )  # fmt: skip
-    compact.add_argument("group", metavar="GROUP", nargs="?")
-    compact.add_argument(
-        "-f", "--follow", action="store_true", help="keep all groups short; Ctrl-C ends it"
-    )
-
-    export = command("export", "write a group to a file, as one consistent state")
-    export.add_argument("group", metavar="GROUP")
-    export.add_argument("file", metavar="FILE")
-
-    import_ = command("import", "make a group from a file that export wrote")
-    import_.add_argument("file", metavar="FILE")
-    import_.add_argument("group", metavar="GROUP", help="must not hold anything yet")
-
-    delete = command("delete", "remove a group for good")
-    delete.add_argument("group", metavar="GROUP")
-    delete.add_argument("--yes", action="store_true", help="do not ask")
-
+    _add_readers(commands)
+    _add_writers(commands)
     demo = commands.add_parser(
         "demo",
         help="start a real server and four client processes, kill some of them, and check the result",
@@ -132,6 +84,62 @@ def _parser() -> argparse.ArgumentParser:
         help="a folder of text files (default: the documentation that comes with Python)",
     )
     return parser
+
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _command(commands: _Commands, name: str, text: str, more: str = "") -> argparse.ArgumentParser:
+    description = f"{text[0].upper()}{text[1:]}.{more}"
+    return commands.add_parser(name, help=text, description=description, parents=[_common()])
+
+
+def _add_readers(commands: _Commands) -> None:
+    ls = _command(commands, "ls", "list the groups on the server")
+    ls.add_argument("--json", action="store_true", help="as JSON")
+
+    get = _command(
+        commands, "get", "print what a group holds, or a part of it",
+        "  Each KEY leads one level down: JSON (7, 1.5, true, null) where it is, text where it is not; "
+        "a number finds a key of text, too, if there is none of the number.",
+    )  # fmt: skip
+    get.add_argument("group", metavar="GROUP")
+    get.add_argument("keys", metavar="KEY", nargs="*")
+    get.add_argument("--json", action="store_true", help="as JSON")
+
+    tail = _command(commands, "tail", "print the latest changes of a group, oldest first")
+    tail.add_argument("group", metavar="GROUP")
+    tail.add_argument(
+        "-n", dest="count", type=_count, default=10, metavar="N", help="how many (default 10)"
+    )
+    tail.add_argument(
+        "-f", "--follow", action="store_true", help="go on as changes come; Ctrl-C ends it"
+    )
+    tail.add_argument("--json", action="store_true", help="each as a line of JSON")
+
+
+def _add_writers(commands: _Commands) -> None:
+    compact = _command(
+        commands, "compact", "make a snapshot of a group and let the server trim the log behind it",
+        "  The snapshot is verified by folding the group a second time, and nothing is trimmed unless both "
+        "are equal.  With --follow it does not end, and keeps every group on the server short.",
+    )  # fmt: skip
+    compact.add_argument("group", metavar="GROUP", nargs="?")
+    compact.add_argument(
+        "-f", "--follow", action="store_true", help="keep all groups short; Ctrl-C ends it"
+    )
+
+    export = _command(commands, "export", "write a group to a file, as one consistent state")
+    export.add_argument("group", metavar="GROUP")
+    export.add_argument("file", metavar="FILE")
+
+    import_ = _command(commands, "import", "make a group from a file that export wrote")
+    import_.add_argument("file", metavar="FILE")
+    import_.add_argument("group", metavar="GROUP", help="must not hold anything yet")
+
+    delete = _command(commands, "delete", "remove a group for good")
+    delete.add_argument("group", metavar="GROUP")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _common() -> argparse.ArgumentParser:
