@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from score_server.core.cursor import Cursor, Due
+from score_server.core.cursor import Cursor, Due, Loading
 from score_server.core.group import Group
 from score_server.core.peer import Peer
-from score_server.stores.base import GroupState
+from score_server.stores.base import GroupState, SnapshotState
 from score_server.wire.fields import ENTRIES_MAX
 from score_server.wire.messages import Synced
 
@@ -72,3 +72,34 @@ def test_a_reply_is_due_when_its_entries_have_gone() -> None:
     assert not made.reply_is_due()
     made.position = 5
     assert made.reply_is_due()
+
+
+SNAPSHOT = SnapshotState(6, b"c" * 16, 3, b"d" * 32, 0)
+
+
+def test_while_a_snapshot_loads_nothing_else_is_due_and_no_credit_is_needed() -> None:
+    made = cursor(position=6)
+    made.line.append(Due(Synced(1, 6), 6))
+    made.loading = Loading(SNAPSHOT)
+    assert made.wants()
+    assert not made.reply_is_due()
+    assert made.take_chunk() is None
+    made.loading.chunk = b"ab"
+    assert made.take_chunk() == (0, b"ab")
+    made.loading.chunk = b"c"
+    assert made.take_chunk() == (2, b"c")
+    assert made.loading is None
+    assert made.reply_is_due()
+
+
+def test_a_cursor_is_cut_off_from_what_is_gone() -> None:
+    made = cursor(position=6)
+    made.loading = Loading(SNAPSHOT)
+    made.group.snapshot = SNAPSHOT
+    assert not made.is_cut_off()
+    made.group.snapshot = SNAPSHOT._replace(position=7)
+    assert made.is_cut_off()
+    made.loading = None
+    assert not made.is_cut_off()
+    made.group.floor = 7
+    assert made.is_cut_off()

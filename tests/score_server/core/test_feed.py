@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from score_server.core import feed as feed_module
-from score_server.core.cursor import Cursor, Due
-from score_server.core.events import ReadSlice
+from score_server.core.cursor import Cursor, Due, Loading
+from score_server.core.events import ReadSlice, ReadSnapshot
 from score_server.core.feed import SLICE_BYTES_MAX, Feed
 from score_server.core.group import Group
 from score_server.core.peer import Peer
-from score_server.stores.base import GroupState, NewEntry
-from score_server.wire.messages import Entries, Message, Synced
+from score_server.stores.base import GroupState, NewEntry, SnapshotState
+from score_server.wire.messages import Entries, Message, SnapshotChunk, Synced
 
 
 def group(name: str = "g", stored: int = 0) -> Group:
@@ -41,6 +41,14 @@ def served(feed: Feed, cursor: Cursor, bytes_max: int = 1000) -> list[Message]:
     out: list[Message] = []
     feed.serve(cursor, bytes_max, out)
     return out
+
+
+def slice_read(
+    feed: Feed, made: Group, after: int, entries: list[tuple[int, bytes, bytes]]
+) -> list[Cursor]:
+    cursors = feed.answered(feed.slice_of_log(made.name, after))
+    feed.hand_slice(cursors, entries)
+    return cursors
 
 
 def rows(*positions: int) -> list[tuple[int, bytes, bytes]]:
@@ -87,7 +95,7 @@ def test_what_memory_does_not_have_is_read_once_for_all_at_the_same_place() -> N
         assert not feed.stir(cursor)
         assert not feed.stir(cursor)
     assert feed.reads == [ReadSlice("g", 0, SLICE_BYTES_MAX), ReadSlice("g", 2, SLICE_BYTES_MAX)]
-    assert feed.slice_read(made, 0, rows(1, 2)) == [one, two]
+    assert slice_read(feed, made, 0, rows(1, 2)) == [one, two]
     assert feed.stir(one)
     assert served(feed, one) == [Entries(1, [b"e1", b"e2"])]
     assert served(feed, two, 1) == [Entries(2, [b"e1"])]
@@ -102,7 +110,7 @@ def test_catching_up_ends_in_memory() -> None:
     publish(made, 3)
     ask(cursor, 3)
     assert not feed.stir(cursor)
-    feed.slice_read(made, 0, rows(1, 2))
+    slice_read(feed, made, 0, rows(1, 2))
     out = served(feed, cursor)
     assert out == [Entries(1, [b"e1", b"e2"]), Entries(1, [b"e3"]), Synced(3, 3)]
     assert cursor.slice is None
@@ -114,9 +122,9 @@ def test_who_has_left_gets_no_slice() -> None:
     ask(cursor, 2)
     feed.stir(cursor)
     made.cursors.clear()
-    assert feed.slice_read(made, 0, rows(1, 2)) == []
+    assert slice_read(feed, made, 0, rows(1, 2)) == []
     assert cursor.slice is None
-    assert feed.slice_read(made, 0, rows(1, 2)) == []  # an answer that nobody waits for
+    assert slice_read(feed, made, 0, rows(1, 2)) == []  # an answer that nobody waits for
 
 
 def test_nobody_waits_for_a_group_that_cannot_be_read() -> None:
@@ -125,8 +133,8 @@ def test_nobody_waits_for_a_group_that_cannot_be_read() -> None:
         ask(cursor, 2)
         feed.stir(cursor)
     feed.drop(made)
-    assert feed.slice_read(made, 0, rows(1, 2)) == []
-    assert len(feed.slice_read(other, 0, rows(1, 2))) == 1
+    assert slice_read(feed, made, 0, rows(1, 2)) == []
+    assert len(slice_read(feed, other, 0, rows(1, 2))) == 1
 
 
 def test_the_slices_of_slow_readers_are_bounded_and_read_again(
@@ -138,7 +146,7 @@ def test_the_slices_of_slow_readers_are_bounded_and_read_again(
     for cursor in (one, two):
         ask(cursor, 2)
         feed.stir(cursor)
-    feed.slice_read(made, 0, rows(1, 2))
+    slice_read(feed, made, 0, rows(1, 2))
     assert (one.slice, two.slice is None) == (None, False)
     feed.reads.clear()
     assert not feed.stir(one)
@@ -162,3 +170,58 @@ def test_recent_entries_of_all_groups_are_bounded_and_the_longest_unchanged_go(
     ask(cursor, 1)
     assert not feed.stir(cursor)
     assert feed.reads == [ReadSlice("h", 0, SLICE_BYTES_MAX)]
+
+
+SNAPSHOT = SnapshotState(4, b"c" * 16, 5, b"d" * 32, 0)
+
+
+def loading(made: Group, number: int = 1) -> Cursor:
+    cursor = join(made, 4, number)
+    cursor.loading = Loading(SNAPSHOT)
+    return cursor
+
+
+def chunk_read(feed: Feed, offset: int, data: bytes) -> list[Cursor]:
+    cursors = feed.answered(feed.part_of_snapshot("g", 4, offset))
+    feed.hand_chunk(cursors, data)
+    return cursors
+
+
+def test_a_snapshot_is_read_part_by_part_once_for_all_and_comes_before_all_else() -> None:
+    feed, made = Feed(2), group(stored=4)
+    publish(made, 5)
+    one, two = loading(made), loading(made, 2)
+    synced = ask(one, 4)
+    for cursor in (one, two):
+        assert not feed.stir(cursor)
+    assert feed.reads == [ReadSnapshot("g", 4, 0, 2)]
+    assert chunk_read(feed, 0, b"ab") == [one, two]
+    assert feed.stir(one)
+    assert served(feed, one) == [SnapshotChunk(1, 0, b"ab")]
+    assert not feed.stir(one)
+    assert feed.reads[1:] == [ReadSnapshot("g", 4, 2, 2)]
+    assert chunk_read(feed, 2, b"cde") == [one]
+    assert served(feed, one) == [SnapshotChunk(1, 2, b"cde"), synced]
+    assert not one.wants()
+    two.credit = 9
+    two.position = 4
+    assert served(feed, two, 1) == [SnapshotChunk(2, 0, b"ab")]
+
+
+def test_who_leaves_while_loading_holds_nothing() -> None:
+    feed, made = Feed(), group(stored=4)
+    cursor = loading(made)
+    feed.stir(cursor)
+    chunk_read(feed, 0, b"ab")
+    feed.forget(cursor)
+    assert cursor.loading is not None
+    assert cursor.loading.chunk is None
+
+
+def test_a_group_that_leaves_memory_takes_its_recent_entries_with_it() -> None:
+    feed, made = Feed(), group()
+    publish(made, 1)
+    feed.note_published(made)
+    feed.let_go(made)
+    feed.let_go(made)
+    assert (feed._cached, feed._cached_bytes) == ({}, 0)

@@ -8,8 +8,9 @@ from score_server.core import group as group_module
 from score_server.core.cursor import Cursor
 from score_server.core.group import Group, Recent
 from score_server.core.peer import Peer
-from score_server.stores.base import GroupState, NewEntry
+from score_server.stores.base import GroupState, NewEntry, NewTrim, SnapshotState
 from score_server.wire.entry import decode_entry, next_chain
+from score_server.wire.messages import Ping
 
 INCARNATION = b"i" * 16
 S = b"s" * 16
@@ -36,9 +37,10 @@ def test_an_entry_names_its_predecessor_and_chains_to_it() -> None:
 def test_assigned_and_durable_heads_part_and_meet() -> None:
     group = made()
     entries = [append(group, 1), append(group, 2)]
-    assert (group.assigned_head, group.durable_head, group.stored) == (2, 0, False)
+    assert (group.assigned_head, group.durable_head, group.log_bytes) == (2, 0, 0)
     group.publish(entries)
-    assert (group.assigned_head, group.durable_head, group.stored) == (2, 2, True)
+    assert (group.assigned_head, group.durable_head) == (2, 2)
+    assert group.log_bytes == sum(len(entry.encoded) for entry in entries)
     assert group.durable_chain == entries[1].chain
 
 
@@ -84,16 +86,82 @@ def test_the_oldest_recent_entries_go_in_halves(monkeypatch: pytest.MonkeyPatch)
     assert [recent.start(position) for position in (2, 3, 4, 8, 9)] == [None, 0, 1, 1, 2]
 
 
-def test_a_group_is_forgotten_when_nobody_would_miss_it() -> None:
+def test_a_group_is_idle_when_the_store_knows_all_of_it() -> None:
     group = made()
-    assert group.is_forgettable()
+    assert group.is_idle()
     cursor = Cursor(Peer(1, 0), 1, group, 0)
     group.cursors.add(cursor)
-    assert not group.is_forgettable()
+    assert not group.is_idle()
     group.cursors.clear()
+    group.begun = True
     entry = append(group, 1)
-    assert not group.is_forgettable()
+    assert not group.is_idle()
     group.roll_back()
-    assert group.is_forgettable()
-    group.publish([entry])
-    assert not group.is_forgettable()
+    assert group.is_idle()  # nobody was told of it
+    group.begun = group.stored = True
+    assert not group.is_idle()  # position 1 must not be used again
+    group.publish([append(group, 2)])
+    assert group.is_idle()
+    assert entry.position == 1
+    append(group, 3)
+    assert not group.is_idle()
+    group.roll_back()
+    group.next_position = 3
+    group.damage = "rotten"
+    assert not group.is_idle()
+
+
+SNAPSHOT = SnapshotState(5, b"s" * 16, 100, b"d" * 32, 700)
+
+
+def test_a_trim_is_assigned_then_durable_or_taken_back() -> None:
+    group = made(7, b"c" * 16, stored=True)
+    group.assign_trim(NewTrim("g", SNAPSHOT, 5))
+    assert not group.is_idle()
+    assert (group.assigned_floor, group.floor, group.snapshot) == (5, 0, None)
+    group.roll_back()
+    assert (group.assigned_floor, group.assigned_snapshot) == (0, None)
+    assert group.is_idle()
+    group.assign_trim(NewTrim("g", SNAPSHOT, 4))
+    group.publish_trim(NewTrim("g", SNAPSHOT, 4))
+    group.assign_trim(NewTrim("g", None, 5))
+    group.publish_trim(NewTrim("g", None, 5))
+    assert (group.floor, group.snapshot, group.durable_head) == (5, SNAPSHOT, 7)
+    assert group.known_chain(5) == b"s" * 16
+    assert group.is_idle()
+
+
+def test_an_empty_group_begins_with_its_snapshot() -> None:
+    group = made()
+    group.assign_trim(NewTrim("g", SNAPSHOT, 5))
+    entry = append(group, 1)
+    assert (entry.position, entry.predecessor) == (6, 5)
+    group.publish_trim(NewTrim("g", SNAPSHOT, 5))
+    assert (group.durable_head, group.durable_chain, group.recent.after) == (5, b"s" * 16, 5)
+
+
+def test_a_snapshot_is_wanted_when_the_tail_is_long_and_again_when_it_has_doubled() -> None:
+    group = Group(GroupState("g", INCARNATION, 7, b"c" * 16), stored=True)
+    least = group_module.TAIL_BYTES_MIN
+    group.log_bytes = least
+    assert not group.wants_snapshot()
+    group.log_bytes += 1
+    assert group.wants_snapshot()
+    assert group.is_overdue()
+    group.ask_later()
+    group.log_bytes = 2 * least + 2
+    assert not group.wants_snapshot()
+    assert group.is_overdue()
+    group.log_bytes += 1
+    assert group.wants_snapshot()
+    group.publish_trim(NewTrim("g", SNAPSHOT._replace(size=least, log_bytes=least), 0))
+    assert not group.is_overdue()
+    group.log_bytes = 3 * least + 1
+    assert group.wants_snapshot()
+
+
+def test_what_waits_for_a_decision_keeps_the_group() -> None:
+    group, peer = made(), Peer(1, 0)
+    group.defer(peer, Ping(1))
+    assert peer.waiting == [Ping(1)]
+    assert not group.is_idle()

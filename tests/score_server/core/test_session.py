@@ -97,3 +97,19 @@ def test_noes_and_submissions_are_counted_apart() -> None:
     made.refusals[3] = Refusal(NOT_HEAD, 1, "g", 0)
     assert (made.unsettled(), made.voided()) == (2, 1)
     assert not made.is_empty()
+
+
+def test_an_author_is_owed_what_came_behind_what_it_had_seen_until_it_has_settled() -> None:
+    made = session(_1=Record(9, "g", 0, 3), _2=Record(10, "g", 0, 5), _3=Record(4, "h", 0, 1))
+    assert (made.hold("g"), made.hold("h"), made.hold("i")) == (3, 1, None)
+    made.settle(1, pinned_max=9)
+    assert made.hold("g") == 5
+
+
+def test_of_a_group_that_goes_takings_are_found_and_refusals_forgotten() -> None:
+    made = session(_1=taken(1, pinned=True), _2=taken(2), _3=Record(4, "h", 0))
+    made.settle(1, pinned_max=9)
+    assert [seq for seq, _ in made.taken_in("g")] == [1, 2]
+    made.refusals = {4: Refusal(NOT_HEAD, 1, "g", 0), 5: Refusal(NOT_HEAD, 1, "h", 0)}
+    made.forget_refusals("g")
+    assert list(made.refusals) == [5]
