@@ -152,7 +152,7 @@ OUT_OF_ORDER_FRAMES = {
     "a server's message": "81 82 18 49 01",  # Pong
     "Submit without a session": "81 88 05 01 01 00 00 00 00 41 78",
     "Sync on a channel that was never opened": "81 83 06 05 01",
-    "the same channel twice": "82 84 03 01 61 67 f6 84 03 01 61 67 f6",
+    "the same channel twice": "82 85 03 01 61 67 f6 f4 85 03 01 61 67 f6 f4",
 }
 
 
@@ -236,7 +236,7 @@ def test_noise_is_refused(bad: Peer, seed: int) -> None:
     bad.greet()
     body = noise.randbytes(noise.randrange(1, 2000))
     bad.raw(struct.pack(">I", len(body)) + body)
-    assert bad.told() == MALFORMED
+    assert bad.told() in (MALFORMED, TOO_LARGE)  # the latter if it begins as a very long array does
 
 
 @pytest.mark.parametrize("seed", range(8))
