@@ -15,6 +15,11 @@ import score
 import score_server.wire
 import ucore
 from score import Client, SMap
+from score.replica import Feed, Replica
+from score.snapshot import encode_dump
+from score_server.wire.entry import snapshot_digest
+from score_server.wire.messages import Joined, SnapshotInfo
+from ucore import UMap
 
 OURS = tuple(
     str(Path(package.__file__).parent) for package in (score, ucore, score_server.wire)
@@ -216,3 +221,50 @@ def test_a_watch_interrupted_anywhere_tells_every_change_once(client: Client) ->
         count = 1
         interrupted_at_every_line(step, after)
     assert count > 60
+
+
+def test_loading_a_snapshot_interrupted_anywhere_is_made_good_by_the_next_call() -> None:
+    root: UMap[str, object] = UMap(a=[1], b=2)
+    root._tree.position = 2
+    old = encode_dump(root._tree)
+    root["a"].append(3)  # type: ignore[attr-defined]
+    root._tree.position = 9
+    new = encode_dump(root._tree)
+    replica = Replica("g", UMap[str, object]()._tree)
+    current = replica.tree.root
+
+    def load(position: int, data: bytes) -> None:
+        """What a client does with what a server does, from the join to the last chunk."""
+        if replica.suspect:
+            replica.reset()
+        if replica.position >= position:
+            return
+        info = SnapshotInfo(b"c" * 16, len(data), snapshot_digest(data))
+        incoming = replica.joined(Joined(1, b"i" * 16, position, position, info))
+        assert incoming is not None
+        replica.receive_chunk(incoming, 0, data[:7])
+        replica.receive_chunk(incoming, 7, data[7:])
+
+    def begin() -> Feed:
+        replica.reset()
+        load(2, old)
+        feed = Feed(2)
+        replica.feeds = [feed]
+        return feed
+
+    feed = begin()
+    handle = current["a"]  # type: ignore[index]
+
+    def after(ended: bool) -> None:
+        nonlocal feed
+        load(9, new)
+        replica.tree.audit()
+        assert current == {"a": [1, 3], "b": 2}
+        assert current["a"] is handle  # type: ignore[index]
+        assert replica.resume() == (b"i" * 16, 9, b"c" * 16)
+        assert feed.has_more()
+        assert feed.take().kind == "reload"
+        assert not feed.has_more()
+        feed = begin()
+
+    assert interrupted_at_every_line(lambda _: load(9, new), after) > 60
