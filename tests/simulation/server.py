@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .world import World
 
 EVENTS_MAX = 64
-OUTPUT_BYTES = (64, 256, 256 * 1024)
+OUTPUT_BYTES = (1, 64, 256 * 1024)
 
 
 class Peer:

@@ -231,6 +231,8 @@ class Process:
             if name != call.names[-1]:
                 oracle.fail("P7", f"{oracle.tell(call)}: the token is {error.token}")
             cause = error.__cause__
+            if isinstance(cause, score.ProtocolError):
+                oracle.fail("protocol", f"{oracle.tell(call)}: {cause}")
             if isinstance(cause, score.GroupReplacedError):
                 self.rejoin(call, op.group, cause)
             elif not (

@@ -354,11 +354,11 @@ class World:
 
     def _cut(self) -> None:
         sending = [c for c in self.connections.values() if c.to_server.data]
-        if sending and self.choose.random() < 0.75:
+        if sending and self.choose.random() < 0.5:
             # The client learns of it at once; what it had sent arrives late, perhaps after it has
             # connected again, and the server learns of the end later still.
             connection = self.choose.choice(sending)
-            connection.to_client.cut(0)
+            connection.to_client.cut(self.choose.randrange(len(connection.to_client.data) + 1))
             connection.to_server.swallows = True
             connection.to_server.stalled_until = self.now + self.choose.random() * 2
             connection.heals_at = connection.to_server.stalled_until + self.choose.random() * 2
