@@ -133,15 +133,14 @@ class SqliteStore(LogStore):
         self._check_usable()
         try:
             wrong = self._damage()
-            sessions = self._sessions() if wrong is None else ()
+            if wrong is None:
+                return StoreState(self._sessions())
         except sqlite3.Error as error:
             wrong = str(error)
-        if wrong is not None:
-            raise StoreUnusable(
-                f"{self._path} is damaged ({' '.join(wrong.split())}); "
-                "restore it from a backup, and check its disk"
-            )
-        return StoreState(sessions)
+        raise StoreUnusable(
+            f"{self._path} is damaged ({' '.join(wrong.split())}); "
+            "restore it from a backup, and check its disk"
+        )
 
     def _damage(self) -> str | None:
         """What is wrong with the tables that say what there is."""
