@@ -339,8 +339,7 @@ class Client:
         replica.expect(identity, pending.seq)
         link.conversation.send(pending.message(channel))
         pending.sent = True  # before the bytes leave, so that an interrupt errs on the safe side
-        # Always answered, whatever becomes of the channel.
-        answer = link.ask(("submit", pending.seq), deadline)
+        answer = link.ask(("submit", pending.seq), deadline, channel)
         if isinstance(answer, wire.Refused) and answer.reason == wire.CHANNEL_CLOSED:
             error = link.conversation.error_on(channel)
             if not isinstance(error, ConnectionLost):  # else the same name again, once it is cured
