@@ -16,7 +16,7 @@ from score.replica import Replica
 from score_server.wire import codec
 from score_server.wire import messages as m
 from score_server.wire.connection import Connection, Role
-from score_server.wire.entry import Entry, encode_entry
+from score_server.wire.entry import Entry, encode_entry, snapshot_digest
 from score_server.wire.limits import Limits
 from score_server.wire.messages import CODES
 from ucore import UMap, UStack, UVec
@@ -100,6 +100,14 @@ def joining() -> Conversation:
     return client
 
 
+def loading() -> Conversation:
+    client = joining()
+    info = m.SnapshotInfo(b"c" * 16, 9, bytes(32))
+    joined = m.Joined(1, INCARNATION, 5, 5, info)
+    client.receive(frame([[CODES[m.Joined], *joined], [CODES[m.SnapshotChunk], 1, 0, b"snap"]]))
+    return client
+
+
 def joined() -> Conversation:
     return joined_conversation()[0]
 
@@ -130,7 +138,7 @@ def leaving() -> Conversation:
 
 STATES = {
     state.__name__: state
-    for state in (new, greeted, welcomed, opening, joining, joined, asking, left, leaving)
+    for state in (new, greeted, welcomed, opening, joining, joined, asking, left, leaving, loading)
 }
 
 
@@ -142,6 +150,8 @@ def survives(client: Conversation, *frames: bytes) -> None:
             client.data_to_send()
     assert len(client._answers) <= ANSWERS_MAX + 1
     assert client._wire.buffered <= 4 + Limits().frame_bytes_max
+    for incoming in client._incoming.values():
+        assert incoming.received < incoming.size
     for replica in client._replicas.values():
         assert not replica.tree.interrupted
         replica.tree.verify_all()
@@ -208,3 +218,36 @@ def test_bytes_that_are_no_change_stop_the_view_at_its_last_whole_change(payload
     replica.joined(m.Joined(1, INCARNATION, 0, 0, None))
     replica.receive(encode_entry(Entry(1, 0, 0, SESSION, 1, "peer", payload)))
     assert (replica.position == 0) == (replica.failure is not None)
+
+
+def test_a_snapshot_without_end_costs_what_has_come_and_ends_with_what_was_announced() -> None:
+    client = joining()
+    info = m.SnapshotInfo(b"c" * 16, 100, bytes(32))
+    client.receive(frame([[CODES[m.Joined], *m.Joined(1, INCARNATION, 5, 5, info)]]))
+    incoming = client._incoming[1]
+    with pytest.raises(ScoreError, match="not the one that was announced"):
+        for offset in range(200):
+            client.receive(frame([[CODES[m.SnapshotChunk], 1, offset, b"x"]]))
+            assert incoming.received == offset + 1
+    assert client._incoming == {}
+    assert REPLICAS[0].position == 0
+
+
+@settings(derandomize=True, max_examples=200, deadline=None)
+@given(st.one_of(PLAIN, st.tuples(st.just(1), st.just(5), PLAIN, PLAIN).map(list)))
+def test_a_hostile_peers_dump_is_loaded_or_stops_the_view(plain: Any) -> None:
+    client = joining()
+    data = codec.encode(plain)
+    info = m.SnapshotInfo(b"c" * 16, len(data), snapshot_digest(data))
+    client.receive(
+        frame(
+            [
+                [CODES[m.Joined], *m.Joined(1, INCARNATION, 5, 5, info)],
+                [CODES[m.SnapshotChunk], 1, 0, data],
+            ]
+        )
+    )
+    (replica,) = REPLICAS
+    assert (replica.failure is None) is (replica.position == 5)
+    assert not replica.suspect
+    replica.tree.audit()
