@@ -231,14 +231,13 @@ class Process:
             if name != call.names[-1]:
                 oracle.fail("P7", f"{oracle.tell(call)}: the token is {error.token}")
             cause = error.__cause__
-            if isinstance(cause, score.ProtocolError):
+            # An answer on a channel that ended by damage comes without its entry.
+            rotted = op.group in self.world.disk.has_rotted
+            if isinstance(cause, score.ProtocolError) and not rotted:
                 oracle.fail("protocol", f"{oracle.tell(call)}: {cause}")
             if isinstance(cause, score.GroupReplacedError):
                 self.rejoin(call, op.group, cause)
-            elif not (
-                isinstance(cause, score.GroupDamagedError)
-                and op.group in self.world.disk.has_rotted
-            ):
+            elif not (rotted and isinstance(cause, score.GroupDamagedError | score.ProtocolError)):
                 self.check_patience(healing, f"{oracle.tell(call)}: {error}")
         except NOTHING as error:
             oracle.nothing(call, type(error).__name__)
