@@ -530,7 +530,7 @@ def test_a_row_that_is_not_as_it_was_written_refuses_the_store(
     store.close()
 
 
-@pytest.mark.parametrize("size", [0, 50])
+@pytest.mark.parametrize("size", [0, 50, 4096, 40_000])
 def test_a_store_that_was_cut_off_is_not_taken_for_a_new_one(path: str, size: int) -> None:
     SqliteStore(path).close()
     with open(path, "r+b") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -15,6 +16,7 @@ from .sqlite_rows import SCHEMA
 APPLICATION_ID = 0x53434F52  # "SCOR": `file shared.db` shows it
 SCHEMA_VERSION = 1
 _HEADER_BYTES = 100  # of an SQLite file; it writes whole pages
+_MAGIC = b"SQLite format 3\0"
 MADE = b"a store was made\n"  # in the lock file, behind the process's number
 # All 0 in an empty file.
 _MARKS = (
@@ -61,14 +63,26 @@ def take_lock(path: str) -> tuple[int, bool]:
 
 
 def check_size(path: str, was_made: bool) -> None:
-    """See that SQLite will not take the rest of a store for a new, empty file."""
-    with suppress(FileNotFoundError):
-        size = os.stat(path).st_size
-        if size < _HEADER_BYTES and (size or was_made):
+    """See that SQLite will not take the rest of a store for a new, empty file, or not miss its last pages."""
+    with suppress(FileNotFoundError, IsADirectoryError), open(path, "rb") as file:
+        header, size = file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size
+        wanted = _HEADER_BYTES if size or was_made else 0
+        if header.startswith(_MAGIC) and size >= _HEADER_BYTES and not _has_log(path):
+            page_bytes, pages = struct.unpack_from(">H10xI", header, 16)
+            wanted = (page_bytes if page_bytes > 1 else 65536) * pages
+        if size < wanted:
             raise StoreUnusable(
                 f"{path} was cut off to {size} bytes; restore it from a backup, or remove it to "
                 "start anew, with nothing in it"
             )
+
+
+def _has_log(path: str) -> bool:
+    """Whether pages may still be in a log and not in the file (of its making, in a rollback journal)."""
+    return any(
+        os.path.exists(log) and os.stat(log).st_size > 0
+        for log in (f"{path}-wal", f"{path}-journal")
+    )
 
 
 @contextmanager
