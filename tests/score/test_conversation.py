@@ -343,8 +343,10 @@ def test_a_place_behind_the_log_is_a_lost_connection_to_who_waits_there_alone(ta
     replica, other = new_replica(), new_replica()
     channel, fine = talk.joined(replica), talk.joined(other)
     talk.say(m.Error(m.BEHIND_TRIM, channel, "the log begins at 9"))
-    with pytest.raises(ConnectionLost, match="the log begins at 9"):
+    with pytest.raises(ConnectionLost, match="the log begins at 9") as caught:
         talk.client.poll(("request", 1), channel)
+    assert talk.client.error_on(channel) is caught.value
+    assert talk.client.error_on(fine) is None
     assert talk.client.poll(("request", 1), fine) is None
     assert talk.client.channel_of(replica) is None  # the next call joins again
     assert talk.heard() == []
