@@ -16,15 +16,19 @@ from score_server.core.events import (
     ReadFailed,
     ReadSlice,
     SliceRead,
+    SnapshotRead,
     StartCommit,
     Stopping,
     Ticked,
     Wake,
 )
+from score_server.wire.entry import snapshot_digest
 from score_server.wire.limits import Limits
 from score_server.wire.messages import (
+    BEHIND_TRIM,
     CHANNEL_CLOSED,
     GROUP_DAMAGED,
+    GROUP_DELETED,
     GROUP_REPLACED,
     MALFORMED,
     NOT_HEAD,
@@ -42,9 +46,11 @@ from score_server.wire.messages import (
     AskTurn,
     Bye,
     Credit,
+    DeleteGroup,
     EndTurn,
     Entries,
     Error,
+    GroupDeleted,
     GroupPage,
     Hello,
     Join,
@@ -52,17 +58,23 @@ from score_server.wire.messages import (
     Leave,
     ListGroups,
     Message,
+    OfferSnapshot,
     OpenSession,
     Outcome,
     Ping,
     Pong,
+    PutSnapshot,
     Refused,
     Resume,
     SessionOpened,
+    SnapshotChunk,
     Sync,
     Synced,
     Taken,
+    Trim,
+    Trimmed,
     TurnGranted,
+    WantSnapshot,
     Welcome,
 )
 
@@ -1091,3 +1103,86 @@ def test_one_end_can_bring_about_another_while_turns_are_handed_on() -> None:
     book.commit()
     book.commit()
     assert Taken(1, 3) in book.out(3)
+
+
+# ---------------------------------------------------------------- whole groups
+
+
+def compacted(book: Playbook, upto: int = 2) -> None:
+    """Connection 9 has made a snapshot of three entries of connection 1, who has settled them."""
+    book.author(1)
+    book.fill(1, 3)
+    book.say(1, submit(4, settled=3, seen=3))
+    book.settle_all()
+    book.out(1)
+    book.handle(Connected(9))
+    book.say(9, Hello(1, "", ["compact"], None))
+    book.out(9)
+    book.join(9)
+    _, chain = book.store.look_up("g", upto)
+    assert chain is not None
+    digest = snapshot_digest(b"state")
+    book.say(9, OfferSnapshot(1, 1, upto, chain, 5, digest), PutSnapshot(1, 2, 0, b"state"))
+    book.say(9, Trim(1, 3, upto, digest))
+    book.settle_all()
+    assert Trimmed(3, 0, upto) in book.out(9)
+
+
+def test_a_snapshot_takes_the_place_of_what_is_trimmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group, "TAIL_BYTES_MIN", 10)
+    book = Playbook()
+    compacted(book)
+    book.say(9, Ping(1))
+    assert book.out(9)[-1] == Pong(1)
+    book.connect(2)
+    book.join(2)
+    book.say(2, Sync(1, 1))
+    book.settle_all()
+    assert book.told(2) == [SnapshotChunk(1, 0, b"state"), (3, b"3"), (4, b"x"), Synced(1, 4)]
+    book.fill(1, 3, first_seq=5)
+    assert WantSnapshot("g") in book.out(9)
+    book.handle(Connected(8))
+    book.say(8, Hello(1, "", ["compact"], None))
+    assert book.out(8)[1:] == [WantSnapshot("g")]
+    book.connect(3)
+    book.join(3)
+    book.handle(SnapshotRead("g", 2, 0, b""))
+    assert [type(said) for said in book.out(3)] == [Error]
+
+
+def test_who_stands_behind_what_is_trimmed_must_join_again(book: Playbook) -> None:
+    book.connect(2)
+    book.join(2)
+    compacted(book)
+    (error,) = book.out(2)
+    assert isinstance(error, Error)
+    assert (error.code, error.channel) == (BEHIND_TRIM, 1)
+
+
+def test_a_deleted_group_ends_its_channels_and_what_waits_for_that_goes_on(
+    book: Playbook,
+) -> None:
+    session = book.author(1)
+    book.fill(1, 1)
+    book.author(2)
+    for connection in (3, 4):
+        book.connect(connection)
+    book.say(1, AskTurn(1, 1))
+    book.say(2, submit(1))  # parked
+    book.say(3, DeleteGroup(1, "g"))
+    book.say(3, Join(1, "g", None), DeleteGroup(2, "other"))
+    book.now_ms += 10_000
+    book.handle(Ticked())
+    book.say(1, submit(2, settled=0), Ping(5))
+    book.settle_all()
+    assert [type(said) for said in book.out(1)] == [Error, Pong, Refused]
+    assert [type(said) for said in book.out(2)] == [Error, Refused]
+    book.settle_all()
+    assert [type(said) for said in book.out(3)] == [GroupDeleted, Joined, GroupDeleted]
+    book.join(1, channel=2)
+    book.say(1, submit(1, channel=2))
+    error, taken = book.out(1)
+    assert isinstance(error, Error)
+    assert (error.code, error.channel) == (GROUP_DELETED, 2)
+    assert taken == Taken(1, 1)
+    assert session

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from score_server.core.cursor import Cursor
 from score_server.core.events import Received
-from score_server.core.sequencer import Batch, Sequencer
-from score_server.stores.base import NewGroup, StoredOutcome
+from score_server.core.group import Group
+from score_server.core.peer import Peer
+from score_server.core.sequencer import Batch, GroupGone, Sequencer
+from score_server.core.session import Session
+from score_server.core.snapshots import Candidate
+from score_server.stores.base import GroupState, NewChunk, NewGroup, NewTrim, StoredOutcome
+from score_server.wire.entry import snapshot_digest
 from score_server.wire.limits import Limits
 from score_server.wire.messages import (
     CHANNEL_CLOSED,
@@ -28,6 +34,7 @@ from score_server.wire.messages import (
     Join,
     Joined,
     Leave,
+    OfferSnapshot,
     OpenSession,
     Outcome,
     Refused,
@@ -560,3 +567,101 @@ def test_a_turn_is_told_behind_what_is_assigned_and_not_before_it_is_durable(
     assert book.out(2) == []
     book.commit()
     assert book.told(2) == [(1, b"x"), TurnGranted(7, 1)]
+
+
+# ---------------------------------------------------------------- whole groups
+
+
+def group_of_one(sequencer: Sequencer) -> Group:
+    group = Group(GroupState("g", b"i" * 16, 0, b"i" * 16), stored=False)
+    sequencer.sessions[b"s" * 16] = session = Session(b"s" * 16, "", 0)
+    for seq in (1, 2):
+        sequencer.submit(1, session, "", group, submit(seq, seen=seq - 1), 0)
+    sequencer.seal()
+    sequencer.committed()
+    return group
+
+
+def candidate(sequencer: Sequencer, group: Group, position: int = 2) -> Candidate:
+    cursor = Cursor(Peer(1, 0), 1, group, 0)
+    group.cursors.add(cursor)
+    offer = OfferSnapshot(1, 1, position, group.durable_chain, 2, snapshot_digest(b"ab"))
+    made = group.candidate = Candidate(cursor, offer)
+    assert made.take(0, b"ab")
+    sequencer.put_chunk(group, NewChunk("g", 0, b"ab"))
+    return made
+
+
+def test_a_snapshot_and_its_trim_are_one_commit_and_the_hold_is_what_authors_had_seen() -> None:
+    sequencer = Sequencer({}, Limits())
+    group = group_of_one(sequencer)
+    made = candidate(sequencer, group)
+    assert sequencer.hold(group) == 0
+    trim = NewTrim("g", made.snapshot, 0)
+    sequencer.trim(group, trim)
+    commit = sequencer.seal()
+    assert commit is not None
+    assert (commit.chunks, commit.trims) == ((NewChunk("g", 0, b"ab"),), (trim,))
+    batch = sequencer.committed()
+    assert list(batch.groups()) == [group]
+    assert group.snapshot == made.snapshot
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_whole_candidate_whose_trim_failed_is_one_again_if_its_owner_is_there(
+    there: bool,
+) -> None:
+    sequencer = Sequencer({}, Limits())
+    group = group_of_one(sequencer)
+    made = candidate(sequencer, group)
+    sequencer.seal()
+    sequencer.committed()
+    sequencer.trim(group, NewTrim("g", made.snapshot, 0))
+    sequencer.trim(group, NewTrim("g", None, 1))
+    sequencer.seal()
+    if not there:
+        group.cursors.clear()
+    sequencer.failed()
+    assert group.candidate is (made if there else None)
+    sequencer.put_chunk(group, NewChunk("g", 0, b"ab"))
+    commit = sequencer.seal()
+    assert commit is not None
+    assert commit.dropped_candidates == (() if there else ("g",))
+
+
+def test_a_candidate_that_lost_a_chunk_goes_and_so_does_one_that_is_dropped() -> None:
+    sequencer = Sequencer({}, Limits())
+    group = group_of_one(sequencer)
+    made = candidate(sequencer, group)
+    sequencer.trim(group, NewTrim("g", made.snapshot, 0))
+    sequencer.seal()
+    sequencer.failed()
+    assert group.candidate is None
+    sequencer.drop_candidate(group)
+    candidate(sequencer, group)
+    sequencer.drop_candidate(group)
+    commit = sequencer.seal()
+    assert commit is not None
+    assert (commit.chunks, commit.dropped_candidates) == ((), ("g",))
+
+
+def test_an_empty_group_that_begins_with_a_snapshot_is_undecided() -> None:
+    sequencer = Sequencer({}, Limits())
+    group = Group(GroupState("g", b"i" * 16, 0, b"i" * 16), stored=False)
+    made = candidate(sequencer, group, 7)
+    sequencer.trim(group, NewTrim("g", made.snapshot, 7))
+    assert group.undecided == sequencer.open.number
+
+
+def test_what_was_taken_in_a_deleted_group_is_not_taken_in_the_next() -> None:
+    sequencer = Sequencer({}, Limits())
+    group = group_of_one(sequencer)
+    (session,) = sequencer.sessions.values()
+    sequencer.delete(group)
+    commit = sequencer.seal()
+    assert commit is not None
+    assert commit.deleted_groups == ("g",)
+    assert [outcome.group for outcome in commit.sessions[0].outcomes] == ["", ""]
+    sequencer.committed()
+    with pytest.raises(GroupGone):
+        sequencer.submit(1, session, "", group, submit(1), 0)
