@@ -17,6 +17,7 @@ import pytest
 
 import score
 from score import SMap, SStack, SVec
+from score.archive import ArchiveReader
 from score.cli import main
 from score.testing import server
 from score.tools import compaction
@@ -199,6 +200,7 @@ def test_a_group_that_keeps_its_history_gets_a_snapshot_and_keeps_its_log(
     log.extend([2])
     (line,) = run("compact", "log")
     assert line.endswith("its log is kept whole")
+    assert len(run("tail", "log")) == 2
 
 
 def test_two_folds_that_differ_trim_nothing_and_say_so_loudly(
@@ -265,6 +267,23 @@ def test_an_archive_becomes_the_same_structure_on_another_server(
         copy[7].append("bread")
         assert copy.position == 3
     assert todo == {7: ["milk", "eggs"]}
+
+
+def test_an_archive_of_a_group_that_keeps_its_history_holds_all_of_it(
+    client: score.Client, run: Run, tmp_path: Path
+) -> None:
+    log = SVec[int](client, "log", keep_history=True)
+    log.extend([1])
+    log.extend([2])
+    run("compact", "log")
+    path = tmp_path / "log.score"
+    run("export", "log", str(path))
+    with path.open("rb") as file:
+        reader = ArchiveReader(file)
+        assert list(reader.snapshot()) == []
+        assert len(list(reader.entries())) == 2
+    run("import", str(path), "copy")
+    assert SVec[int](client, "copy") == [1, 2]
 
 
 def test_an_import_needs_a_group_that_holds_nothing(

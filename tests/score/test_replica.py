@@ -79,6 +79,12 @@ def test_entries_are_applied_in_order_and_the_chain_follows(log: Log, replica: R
     assert not replica.suspect
 
 
+def test_an_empty_replica_that_waits_for_its_own_change_asks_for_the_log(replica: Replica) -> None:
+    """A snapshot would hold the change, and not say what it gave."""
+    replica.expect(b"s" * 16, 1)
+    assert replica.resume() == Resume(INCARNATION, 0, INCARNATION)
+
+
 def test_an_entry_that_is_held_already_is_passed_over(log: Log, replica: Replica) -> None:
     first = log.entry(put("a", 1))
     replica.receive(first)

@@ -36,6 +36,7 @@ def group() -> Group:
     [
         (None, AFRESH),
         (Resume(b"?" * 16, 0, CHAIN), AFRESH),
+        (Resume(INC, 0, INC), AFRESH),
         (Resume(b"?" * 16, 9, CHAIN), NEVER),
         (Resume(INC, 10, CHAIN), NEVER),
         (Resume(INC, 3, CHAIN), AFRESH),
@@ -48,6 +49,13 @@ def test_a_stand_is_good_if_the_history_is_the_groups(
     resume: Resume | None, chain: bytes | None
 ) -> None:
     assert stand(group(), resume) == chain
+
+
+def test_whoever_names_the_beginning_of_a_whole_log_gets_all_of_it() -> None:
+    whole = Group(GroupState("g", INC, 9, CHAIN, floor=0, snapshot=SNAPSHOT), stored=True)
+    assert stand(whole, Resume(INC, 0, INC)) == INC
+    assert stand(whole, Resume(b"?" * 16, 0, INC)) == AFRESH
+    assert stand(whole, None) == AFRESH
 
 
 @pytest.fixture

@@ -17,12 +17,17 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple, NoReturn, cast
 
 from score_server.wire import codec
-from score_server.wire.entry import CHAIN_BYTES, INCARNATION_BYTES, decode_entry, next_chain
+from score_server.wire.entry import (
+    CHAIN_BYTES,
+    INCARNATION_BYTES,
+    SNAPSHOT_DIGEST_BYTES,
+    decode_entry,
+    next_chain,
+)
 
 from .errors import ArchiveError
 
 NAME, VERSION = "score-archive", 1
-DIGEST_BYTES = 32
 # The longest record that is written: an entry of the largest change that servers take, and its heads.
 RECORD_BYTES_MAX = 8 * 1024 * 1024
 # Entries are collected to about this much: small ones share a record.
@@ -59,7 +64,7 @@ class ArchiveWriter:
 
     def __init__(self, write: Callable[[bytes], object], beginning: Beginning) -> None:
         self._write = write
-        self._hash = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        self._hash = hashlib.blake2b(digest_size=SNAPSHOT_DIGEST_BYTES)
         self._entries: list[codec.Plain] = []
         self._entries_bytes = 0
         self._position, self._chain = beginning.position, beginning.chain
@@ -106,7 +111,7 @@ class ArchiveReader:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._hash = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        self._hash = hashlib.blake2b(digest_size=SNAPSHOT_DIGEST_BYTES)
         self._before = b""  # the digest of everything before the record read last
         self._next: list[codec.Plain] = self._read()
         self.beginning = self._beginning()
@@ -129,7 +134,8 @@ class ArchiveReader:
             len(beginning.incarnation) != INCARNATION_BYTES
             or len(beginning.chain) != CHAIN_BYTES
             or beginning.position < 0
-            or len(beginning.snapshot_digest) != (DIGEST_BYTES if beginning.snapshot_bytes else 0)
+            or len(beginning.snapshot_digest)
+            != (SNAPSHOT_DIGEST_BYTES if beginning.snapshot_bytes else 0)
         ):
             self._wrong("its first record is not as it should be")
         self._next = self._read()
@@ -137,7 +143,7 @@ class ArchiveReader:
 
     def snapshot(self) -> Iterator[bytes]:
         """The pieces of the snapshot; the last one only after all of them proved right."""
-        checked = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        checked = hashlib.blake2b(digest_size=SNAPSHOT_DIGEST_BYTES)
         left = self.beginning.snapshot_bytes
         while self._next[0] == _SNAPSHOT:
             pieces = self._next[1:]

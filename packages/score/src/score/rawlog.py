@@ -54,18 +54,21 @@ class Raw:
         self.runs: deque[list[bytes]] = deque()
         self.is_loaded = False
 
-    def resume(self) -> None:
-        return None
+    def resume(self) -> wire.Resume | None:
+        """The beginning of the log, once it is known which group this is: so a log that was never trimmed
+        comes whole, and not as a snapshot."""
+        return wire.Resume(self.incarnation, 0, self.incarnation) if self.incarnation else None
 
     def joined(self, message: wire.Joined) -> Incoming | None:
         self.incarnation = self.chain = message.incarnation
         self.begin, self.info = message.position, message.snapshot
-        if message.snapshot is None:
-            if message.position:
-                raise RemoteProtocolError(
-                    wire.OUT_OF_ORDER, "a fresh join is answered as a resumed one"
-                )
-            self.is_loaded = True
+        if message.snapshot is None and message.position:
+            raise RemoteProtocolError(
+                wire.OUT_OF_ORDER, "a fresh join is answered as a resumed one"
+            )
+        self.is_loaded = message.snapshot is None
+        self.position = 0
+        self.pieces.clear()  # of an earlier answer
         return announced(message)
 
     def receive_chunk(self, incoming: Incoming, offset: int, data: bytes) -> None:
@@ -90,8 +93,10 @@ class Raw:
 class RawLog:
     """See the module.  Every step takes at most the time that a call of *client* may take."""
 
-    def __init__(self, client: Client, group: str) -> None:
+    def __init__(self, client: Client, group: str, *, history: bool = False) -> None:
         """Join *group*.
+
+        *history*: begin with the first change, and not with the snapshot, if the log has all of them.
 
         Raises:
             ConnectionFailed, DeadlineExceeded, ScoreError: as named.
@@ -100,12 +105,19 @@ class RawLog:
         self._client = client
         self._link = client.open_link(client.deadline_within(client.timeout))
         try:
-            self._channel = self._link.conversation.join(self.raw)
-            with self._step() as deadline:
-                self._link.ask(("joined", self._channel), deadline, self._channel)
+            self._channel = self._join()
+            if history and self.raw.info is not None:
+                self._link.conversation.leave(self.raw)
+                self._channel = self._join()
         except BaseException:
             self.close()
             raise
+
+    def _join(self) -> int:
+        channel = self._link.conversation.join(self.raw)
+        with self._step() as deadline:
+            self._link.ask(("joined", channel), deadline, channel)
+        return channel
 
     def snapshot(self) -> Iterator[bytes]:
         """The pieces of the snapshot, if there is one; the last one only after the whole proved right."""

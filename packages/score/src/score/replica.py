@@ -167,9 +167,12 @@ class Replica:
 
     def resume(self) -> Resume | None:
         """What a join says about the place; None for an empty replica, which fits anything."""
-        if self.incarnation is None or self.position == 0:
+        if self.incarnation is None:
             return None
-        return Resume(self.incarnation, self.position, self._chain)
+        if self.position:
+            return Resume(self.incarnation, self.position, self._chain)
+        # What an own change gave is known only from its entry: read the log, if it still begins there.
+        return Resume(self.incarnation, 0, self.incarnation) if self._awaited else None
 
     def joined(self, message: Joined) -> Incoming | None:
         """The server's answer to a join; the snapshot that is going to come, if one is.

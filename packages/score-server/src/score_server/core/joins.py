@@ -33,8 +33,11 @@ def stand(group: Group, resume: Resume | None) -> bytes | None:
 
     ``NEVER`` if nothing it holds would do, ``AFRESH`` if it has to begin anew.
     """
-    if resume is None or resume.position == 0:
+    if resume is None:
         return AFRESH
+    if resume.position == 0:  # fits every history, and asks for the whole log of this one
+        whole = resume.incarnation == group.incarnation and not group.floor
+        return resume.chain if whole else AFRESH
     if resume.incarnation != group.incarnation or resume.position > group.durable_head:
         return NEVER
     if resume.position < group.floor:

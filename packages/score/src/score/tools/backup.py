@@ -14,13 +14,14 @@ from itertools import islice
 from typing import BinaryIO
 
 from score_server.wire import messages as wire
+from score_server.wire.entry import snapshot_digest
 
 from ..archive import ArchiveReader, ArchiveWriter, Beginning
 from ..client import Client
 from ..errors import ArchiveError, ServerError, UsageError
 from ..rawlog import RawLog
 from ..runs import RUN_ENTRIES_MAX
-from .compaction import digest_of, dumped, full, put, trim
+from .compaction import dumped, full, put, trim
 from .fold import Fold
 
 Progress = Callable[[int, int], None]
@@ -51,9 +52,10 @@ def export_group(client: Client, group: str, path: str, progress: Progress) -> i
 
 
 def _written(client: Client, group: str, file: BinaryIO, progress: Progress) -> int:
-    with RawLog(client, group) as log:
+    known = next((found for found in client.groups() if found.name == group), None)
+    # A group that keeps its history is to keep it in the file, too.
+    with RawLog(client, group, history=known is not None and known.keep_history) as log:
         raw, size, digest = log.raw, 0, b""
-        known = next((found for found in client.groups() if found.name == group), None)
         if raw.info is not None:
             size, digest = raw.info.size, raw.info.digest
         chain = raw.info.chain if raw.info is not None else raw.chain
@@ -100,7 +102,7 @@ def import_group(client: Client, path: str, group: str, progress: Progress) -> i
     # The chain of an empty group is its incarnation: there is no history that the snapshot is of.
     begin = wire.Resume(target.incarnation, place.position, target.incarnation)
     client.perform(partial(put, fold=target, place=begin, data=data))
-    digest = digest_of(dumped(_folded(path, group, progress)))
+    digest = snapshot_digest(dumped(_folded(path, group, progress)))
     answer = client.perform(partial(trim, fold=target, position=place.position, digest=digest))
     if answer.verdict == wire.TRIM_FULL:
         raise full(group)

@@ -14,14 +14,13 @@ previous snapshot and the log behind it have been there all the time.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, NoReturn, cast
 
-from score_server.wire import codec
 from score_server.wire import messages as wire
+from score_server.wire.entry import snapshot_digest
 from ucore.errors import UCoreError
 
 from ..blocking import Deadline, Link
@@ -35,11 +34,11 @@ from ..errors import (
     ServerError,
     StoreFullError,
 )
+from ..snapshot import encode_dump
 from .fold import Fold
 
 logger = logging.getLogger("score")
 
-DIGEST_BYTES = 32
 # One commit of the server each: short enough that the changes between them do not wait.
 CHUNK_BYTES = 64 * 1024
 # How often a candidate is handed over again after its connection was lost.
@@ -92,7 +91,7 @@ def compact(client: Client, checker: Client, group: str) -> Compacted | None:
             return None
         second = Fold(group, until=place.position)
         checker.sync(second)
-        digest = digest_of(dumped(second))
+        digest = snapshot_digest(dumped(second))
         answer = client.perform(partial(trim, fold=first, position=place.position, digest=digest))
         if answer.verdict == wire.TRIM_DONE:
             return Compacted(group, place.position, len(data), answer.floor)
@@ -146,12 +145,7 @@ def dumped(fold: Fold) -> bytes:
     """The snapshot of what *fold* holds: equal states give equal bytes."""
     if fold.failure is not None:
         raise fold.failure
-    return codec.encode(fold.tree.dump())
-
-
-def digest_of(data: bytes) -> bytes:
-    """A snapshot's digest: BLAKE2b-256."""
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+    return encode_dump(fold.tree)
 
 
 def put(
@@ -165,7 +159,7 @@ def put(
     """
     channel = join(link, fold, deadline)
     number = link.conversation.next_number()
-    digest = digest_of(data)
+    digest = snapshot_digest(data)
     link.conversation.send(
         wire.OfferSnapshot(channel, number, place.position, place.chain, len(data), digest)
     )

@@ -66,7 +66,7 @@ def latest(client: Client, group: str, count: int, *, follow: bool) -> Iterator[
     Raises:
         NotThere: the group holds nothing, and never did.
     """
-    with RawLog(client, group) as log:
+    with RawLog(client, group, history=True) as log:
         last: deque[bytes] = deque(maxlen=count)
         for entries in log.entries():
             last.extend(entries)
