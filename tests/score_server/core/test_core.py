@@ -30,6 +30,7 @@ from score_server.wire.messages import (
     GROUP_DAMAGED,
     GROUP_DELETED,
     GROUP_REPLACED,
+    KEPT,
     MALFORMED,
     NOT_HEAD,
     OUT_OF_ORDER,
@@ -68,6 +69,7 @@ from score_server.wire.messages import (
     Resume,
     SessionOpened,
     SnapshotChunk,
+    SnapshotKept,
     Sync,
     Synced,
     Taken,
@@ -1186,3 +1188,36 @@ def test_a_deleted_group_ends_its_channels_and_what_waits_for_that_goes_on(
     assert (error.code, error.channel) == (GROUP_DELETED, 2)
     assert taken == Taken(1, 1)
     assert session
+
+
+def test_what_is_looked_up_comes_into_memory_for_whoever_asked(forgetful: Playbook) -> None:
+    book = forgetful
+    book.author(1)
+    book.fill(1, 3)
+    _, chain = book.store.look_up("g", 1)
+    assert chain is not None
+    book.say(1, OfferSnapshot(1, 1, 1, chain, 5, snapshot_digest(b"state")))
+    book.say(1, PutSnapshot(1, 2, 0, b"st"))
+    book.settle_all()
+    assert book.out(1) == [SnapshotKept(1, KEPT, 0), SnapshotKept(2, KEPT, 2)]
+    book.disconnect(1)  # and its candidate goes with it
+    book.connect(2)
+    assert book.join(2).head == 3
+    book.disconnect(2)
+    book.connect(3)
+    book.say(3, DeleteGroup(1, "g"))
+    book.settle_all()
+    assert book.out(3) == [GroupDeleted(1, True)]
+
+
+def test_a_deletion_does_not_decide_what_was_assigned_before_it(book: Playbook) -> None:
+    book.author(1)
+    book.connect(2)
+    book.say(1, submit(1))
+    book.say(2, DeleteGroup(1, "g"))
+    book.commit()
+    book.say(1, submit(2))
+    assert book.batch is not None
+    assert book.batch.entries == ()
+    book.commit()
+    assert book.out(2) == [GroupDeleted(1, True)]
