@@ -15,8 +15,11 @@ import pytest
 import score
 from score import SMap, SVec
 from score.client import Client
+from score.conversation import Conversation
+from score.replica import Replica
 from score.session import Session
 from score.testing import server
+from score.tools.compaction import compact
 from score_server.wire import codec
 from score_server.wire import messages as wire
 
@@ -158,6 +161,37 @@ def test_a_connection_cut_at_any_byte_costs_nothing_and_counts_once(relay: Relay
                 assert counter.increment("n") == counted
     with score.connect(relay.url) as last:
         assert SMap[str, int](last, "counter") == {"n": counted}
+
+
+def test_a_strict_change_is_not_made_where_joining_has_loaded_a_later_state(
+    client: Client,
+) -> None:
+    mine = SVec[str](client, "list")
+    mine.append("a")
+    SMap[str, int](client, "stock")["settles"] = 1
+    with client.another() as other, client.another() as checker:
+        theirs = SVec[str](other, "list")
+        theirs.append("b")
+        theirs[0] = "c"
+        trimmed = compact(other, checker, "list")
+        assert trimmed is not None
+        assert trimmed.floor > mine.position  # mine goes on from the snapshot
+        with pytest.raises(score.ConflictError):
+            mine[0] = "mine"
+        assert mine == ["c", "b"]
+
+
+def test_a_change_that_was_taken_in_a_group_deleted_since_has_an_unknown_outcome(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock = SMap[str, int](client, "stock")
+    gone = score.GroupDeletedError("gone")
+    monkeypatch.setattr(Replica, "receive_all", lambda _replica, _entries: None)
+    monkeypatch.setattr(Conversation, "error_on", lambda _talk, _channel: gone)
+    with pytest.raises(score.OutcomeUnknown) as caught:
+        stock["x"] = 1
+    assert caught.value.__cause__ is gone
+    assert client.outcome(caught.value.token) == ("taken", 1)
 
 
 def test_reconnecting_is_told_at_warning(relay: Relay, caplog: pytest.LogCaptureFixture) -> None:

@@ -300,11 +300,13 @@ class Client:
             ScoreError: others, by culprit; nothing was changed, unless they say so.
         """
         deadline = self._deadline()
+        judged_at = replica.position  # joining again may load a later snapshot
         with self._turn(deadline):
             self._settle(deadline)
 
             def step(link: Link, deadline: Deadline) -> Applied | wire.Refused:
-                return self._submit_on(link, replica, payload, condition, deadline)
+                seen = judged_at if condition == wire.STRICT else None
+                return self._submit_on(link, replica, payload, condition, seen, deadline)
 
             try:
                 return self._persist(step, deadline)
@@ -324,8 +326,9 @@ class Client:
                 self._session.withdraw()
 
     def _submit_on(
-        self, link: Link, replica: Replica, payload: bytes, condition: int, deadline: Deadline
-    ) -> Applied | wire.Refused:
+        self, link: Link, replica: Replica, payload: bytes, condition: int, seen: int | None,
+        deadline: Deadline,
+    ) -> Applied | wire.Refused:  # fmt: skip
         session, limits = self._session, link.conversation.limits
         if replica.failure is not None and session.pending is None:
             raise replica.failure
@@ -334,7 +337,7 @@ class Client:
         identity = self._open_session(link, deadline)
         channel = join(link, replica, deadline)
         pending = session.pending or session.name(
-            replica.group, replica.position, condition, payload
+            replica.group, replica.position if seen is None else seen, condition, payload
         )
         replica.expect(identity, pending.seq)
         link.conversation.send(pending.message(channel))
@@ -347,6 +350,9 @@ class Client:
             if error is not None:
                 raise error
         if isinstance(answer, wire.Taken):
+            ended = link.conversation.error_on(channel)
+            if ended is not None and replica.position < answer.position:
+                raise ended  # the entry does not come on this channel any more
             applied = replica.own(
                 answer.position
             )  # first: what it gave may be lost, the outcome is not
