@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from score.snapshot import Incoming, announced, decode_dump, empty, encode_dump
@@ -82,3 +86,31 @@ def test_bytes_that_are_no_dump_of_that_change_are_malformed(data: bytes, text: 
 @pytest.mark.parametrize("plain", [None, 7, [], [1]])
 def test_what_a_dump_holds_is_looked_at_by_the_tree(plain: codec.Plain) -> None:
     assert decode_dump(codec.encode(plain), 7) == plain
+
+
+_DUMPS = """
+from ucore import UMap
+from score.snapshot import encode_dump, decode_dump, empty
+
+m = UMap()
+for number in range(20):
+    m[f"key {number % 7}"] = frozenset(f"word {number + i}" for i in range(5))
+    m[frozenset({number, "x"})] = {"inner": [number, (1, frozenset({"a", "b", number}))]}
+del m["key 3"]
+m["key 3"] = None
+again = empty(m._tree)
+again.load(decode_dump(encode_dump(m._tree), m._tree.position))
+assert encode_dump(again) == encode_dump(m._tree)
+print(encode_dump(m._tree).hex())
+"""
+
+
+def test_equal_states_give_equal_bytes_in_every_process() -> None:
+    """Sets have an order of their own in each process, and a dump must not show it."""
+    dumps = set()
+    for hash_seed in ("0", "1", "2"):
+        env = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        command = [sys.executable, "-c", _DUMPS]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+        dumps.add(done.stdout)
+    assert len(dumps) == 1
