@@ -16,11 +16,21 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from score import client, replica, session, view
-from score_server.core import core, group, joins, outgoing, sequencer, snapshots, turns
+from score_server.core import (
+    core,
+    cursor,
+    deletion,
+    group,
+    joins,
+    outgoing,
+    sequencer,
+    snapshots,
+    turns,
+)
 from score_server.core import feed as feeding
 from score_server.core import session as sessions
 from score_server.shell import server
-from score_server.stores import memory
+from score_server.stores import advance, memory
 from ucore import change, ops, tree, vec_ops
 
 Edit = tuple[Callable[..., Any], str, str]
@@ -72,6 +82,7 @@ def planted(bug: Bug | None) -> Iterator[None]:
 
 
 C, S, G, OUT = core.Core, sequencer.Sequencer, group.Group, outgoing.Outgoing
+SN = snapshots.Snapshots
 
 BUGS = [
     Bug(name.strip(), edits)
@@ -107,7 +118,8 @@ BUGS = [
         ("no rollback of outcomes when the disk is full",
          (S.failed, "session.put(seq, record)", "pass")),
         ("acknowledge what a full disk has refused",
-         (S.failed, "message=answer.instead", "message=answer.message")),
+         (sequencer.Answer.taken_back, "message=self.instead", "message=self.message"),
+         (sequencer.Answer.taken_back, "Refused(taken.seq, STORE_FULL, 0)", "taken")),
         ("positions are used again after a rollback",
          (G.roll_back, "self.number = 0", "self.number = 0; self.next_position = self.durable_head + 1")),
         ("sync answers with the head of an earlier moment",
@@ -188,6 +200,82 @@ BUGS = [
          (replica.Replica._append, "self._chain = next_chain(self._chain, encoded)", "pass")),
         ("damage is not noticed",
          (memory.MemoryStore.read, "if next_chain(chain, encoded) != log.chains[index]:", "if False:")),
+        # ------------------------------------------------ snapshots and trims
+        ("trim without comparing the digests",
+         (SN._trim_to_candidate, "if message.digest != snapshot.digest:", "if False:")),
+        ("the floor ignores what authors are owed",
+         (SN._floor, "floor = position if hold is None else min(position, hold)", "floor = position")),
+        ("the floor goes beyond the snapshot",
+         (SN._floor, "floor = position if", "floor = group.durable_head if")),
+        ("what is to be kept is trimmed",
+         (SN._floor, "if group.keep:", "if False:")),
+        ("an incomplete candidate becomes the snapshot",
+         (SN.trim, "and candidate.is_whole", "")),
+        ("a candidate is not checked against its digest",
+         (snapshots.Candidate.take, "return not self.is_whole or", "return True or"),
+         (SN._trim_to_candidate, "if message.digest != snapshot.digest:", "if False:")),
+        ("a hole in a candidate is not noticed",
+         (snapshots.Candidate.take, "offset != self.received or", "")),
+        ("a snapshot is believed to be of another place",
+         (SN.offer, "elif message.chain != chain:", "elif False:")),
+        ("a trim is answered before it is durable",
+         (SN.trim, "Trimmed(message.request, TRIM_FULL, group.floor),\n        number,",
+          "Trimmed(message.request, TRIM_FULL, group.floor),\n        0,")),
+        ("a snapshot is served before it is durable",
+         (G.assign_trim, "self.assigned_snapshot = trim.snapshot",
+          "self.assigned_snapshot = self.snapshot = trim.snapshot")),
+        ("no rollback of the floor when the disk is full",
+         (G.roll_back, "self.assigned_floor, self.assigned_snapshot = self.floor, self.snapshot", "pass")),
+        ("a candidate that a full disk has refused is gone on with",
+         (S._take_back_candidates, "group.candidate = None", "pass")),
+        ("an import takes the place of what was appended",
+         (SN._trim_to_candidate, "candidate.imports and group.assigned_head", "False"),
+         (advance._Step._adopt, "if not state.head and position:", "if position not in (0, state.head):")),
+        ("behind a snapshot the entries go on at the head",
+         (joins.Joins._open, "cursor.loading = Loading(snapshot)",
+          "cursor.loading = Loading(snapshot); cursor.position = group.durable_head")),
+        ("the wrong chain is announced with a snapshot",
+         (joins.Joins._open, "SnapshotInfo(snapshot.chain,", "SnapshotInfo(group.durable_chain,")),
+        ("a piece of a snapshot begins one too early",
+         (cursor.Cursor.take_chunk, "offset + len(chunk), None", "offset + len(chunk) - 1, None")),
+        ("entries do not wait for the end of a snapshot",
+         (cursor.Cursor.reply_is_due, "and self.loading is None", "")),
+        ("whoever is behind the floor is said to have another history",
+         (joins.stand, "if resume.position < group.floor:", "if False:")),
+        ("whoever a trim has cut off is not told",
+         (C._end_those_behind, "if cursor.is_cut_off():", "if False:")),
+        ("what is being loaded is not noticed to be gone",
+         (cursor.Cursor.is_cut_off, "if self.loading is not None and", "if False and")),
+        ("a dump numbers the containers anew",
+         (change.snapshot, "*value._id]", "*(value._id[0], min(value._id[1], 1))]")),
+        ("a replica does not take over a snapshot's chain",
+         (replica.Replica._load, "self._chain = incoming.chain", "pass")),
+        ("a watch is not told that its view was loaded anew",
+         (replica.Replica._load, "feed.offer_reload(position, self.tree.root)", "pass")),
+        ("a strict change overlooks that its view was loaded anew",
+         (replica.Replica.conflicts_with, "if self._loaded > self._noted_from:", "if False:")),
+        ("a strict change has seen what joining has loaded since",
+         (client.Client.submit, "judged_at if condition == wire.STRICT else None", "None")),
+        ("handles do not survive a reload",
+         (change.Change.build, "node = tree.revive(node_id, literal.kind)", "node = None")),
+        # ------------------------------------------------ whole groups
+        ("a deletion is told before it is durable",
+         (deletion.Deletions.delete_known, "OVERLOADED, 0, text), number)", "OVERLOADED, 0, text), 0)")),
+        ("the channels of a deleted group go on",
+         (C._end_deleted, "for cursor in list(group.cursors):", "for cursor in ():")),
+        ("what was taken in a deleted group is declared void",
+         (S.delete, "record._replace(group=GONE)", "record._replace(group=GONE, position=0)")),
+        ("what was taken in a deleted group is forgotten",
+         (S.delete, "for seq, record in session.taken_in(group.name):",
+          "for seq, record in session.taken_in(group.name):\n"
+          "            session.outcomes.pop(seq, None); session.dropped.add(seq)\n"
+          "            continue")),
+        ("groups that nobody uses stay in memory",
+         (C._maybe_let_go, "if group.is_idle() and", "if False and")),
+        ("a group that is let go of forgets which positions were rolled back",
+         (G.is_idle, "return not self.stored or self.next_position == self.durable_head + 1", "return True")),
+        ("a group is let go of while something of it is under way",
+         (G.is_idle, "if self.begun != self.stored or self.assigned_head != self.durable_head:", "if False:")),
         # ------------------------------------------------ the client
         ("the client sends again under a new seq",
          (client.Client._submit_on, "pending = session.pending or session.name(",

@@ -9,12 +9,13 @@ A commit is two steps, ``write`` and ``sync``, so that a crash can come between 
 
 from __future__ import annotations
 
+import math
 import random
 import struct
 import zlib
 from collections.abc import Callable
 from functools import cache
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 import cbor2
 
@@ -33,6 +34,15 @@ _HEAD = struct.Struct(">III")
 _CRC = struct.Struct(">I")
 
 
+class Place(NamedTuple):
+    """Where an entry is."""
+
+    group: str
+    position: int
+    start: int
+    end: int
+
+
 class Disk:
     """What survives a server's process."""
 
@@ -41,7 +51,7 @@ class Disk:
         self.synced = 0  # bytes that a crash cannot take
         self.full = False
         self.fails_to_sync = False
-        self.entry_bytes: list[tuple[str, int, int]] = []  # (group, start, end) of synced entries
+        self.entry_bytes: list[Place] = []  # of synced entries that still count
         self.last_record = 0  # where the last synced record begins
         self.rotten: set[str] = set()
         self.has_rotted: set[str] = set()  # also those that a backup has made whole again
@@ -59,18 +69,25 @@ class Disk:
     def rot(self, choose: random.Random) -> str | None:
         """Flip a bit of an entry at rest; the group it is in, or None if there is none."""
         # In the last record it could not be told from a torn write.
-        old = [place for place in self.entry_bytes if place[2] <= self.last_record]
+        old = [place for place in self.entry_bytes if place.end <= self.last_record]
         if not old:
             return None
-        group, start, end = choose.choice(old)
+        group, _, start, end = choose.choice(old)
         self.data[choose.randrange(start, end)] ^= 1 << choose.randrange(8)
         self.rotten.add(group)
         self.has_rotted.add(group)
         return group
 
+    def let_go(self, group: str, floor: float) -> None:
+        """Entries of *group* up to *floor* count no more, whatever becomes of them."""
+        gone = [p for p in self.entry_bytes if p.group == group and p.position <= floor]
+        self.entry_bytes = [place for place in self.entry_bytes if place not in gone]
+        if floor == math.inf:
+            self.rotten.discard(group)
+
     def backup(self) -> bytes | None:
-        """What is synced, if it is whole."""
-        return None if self.rotten else bytes(self.data[: self.synced])
+        """What is synced, if it is whole, also what of it does not count any more."""
+        return None if self.has_rotted else bytes(self.data[: self.synced])
 
     def restore(self, backup: bytes) -> None:
         """Somebody puts an older state in the place of this one; the server is down."""
@@ -99,6 +116,8 @@ class SimStore(LogStore):
             if end > self._disk.synced:
                 self._note_durable(batch, at, end)
             at = end
+        forgotten = tuple(state.name for state in self._memory.list_groups("", 1_000))
+        self._memory.commit(Commit(dropped_candidates=forgotten))
         assert at >= self._disk.synced, "the simulated disk lost what was synced"
         del data[at:]
         self._disk.synced = len(data)
@@ -107,8 +126,13 @@ class SimStore(LogStore):
         self._disk.last_record = start
         at = start + _HEAD.size + _HEAD.unpack_from(self._disk.data, start)[0]
         for entry in batch.entries:
-            self._disk.entry_bytes.append((entry.group, at, at + len(entry.encoded)))
-            at += len(entry.encoded)
+            place = Place(entry.group, entry.position, at, at + len(entry.encoded))
+            self._disk.entry_bytes.append(place)
+            at = place.end
+        for trim in batch.trims:
+            self._disk.let_go(trim.group, trim.floor)
+        for group in batch.deleted_groups:
+            self._disk.let_go(group, math.inf)
         self._durable(batch)
 
     # ------------------------------------------------------------ the laws
@@ -150,7 +174,7 @@ class SimStore(LogStore):
         return self._memory.list_groups(after, count)
 
     def read_snapshot(self, group: str, position: int, offset: int, bytes_max: int) -> bytes:
-        return self._memory.read_snapshot(group, position, offset, min(bytes_max, 256))
+        return self._memory.read_snapshot(group, position, offset, min(bytes_max, 64))
 
     def collect(self, rows_max: int) -> bool:
         return self._memory.collect(rows_max)

@@ -13,6 +13,7 @@ import cbor2
 
 MAP, VEC, STACK = "map", "vec", "stack"
 _LITERALS = {32: MAP, 33: VEC, 34: STACK}
+_DUMPED = {35: MAP, 36: VEC, 37: STACK}
 
 
 class Failure(Exception):
@@ -61,6 +62,22 @@ class Fold:
     def __init__(self, kind: str) -> None:
         self.root = Node(kind, (0, 0))
 
+    @classmethod
+    def load(cls, dump: bytes, kind: str, position: int) -> Fold:
+        """The structure that a snapshot of *position* is of.
+
+        Raises:
+            ValueError: it is none, or none of that.
+        """
+        version, its_position, _, root = cbor2.loads(dump)
+        if (version, its_position) != (1, position):
+            raise ValueError(f"a dump of version {version}, of position {its_position}")
+        fold = cls(kind)
+        fold.root = _dumped(root)
+        if (fold.root.kind, fold.root.ident) != (kind, (0, 0)):
+            raise ValueError(f"the root is a {fold.root.kind} of id {fold.root.ident}")
+        return fold
+
     def nodes(self) -> dict[tuple[int, int], Node]:
         found, left = {}, [self.root]
         while left:
@@ -98,6 +115,18 @@ class Fold:
         if node is None:
             raise Failure("StaleHandleError")
         return _OPERATIONS[op[0]](node.items, *arguments)
+
+
+def _dumped(form: Any) -> Any:
+    """The value that *form* in a dump stands for; containers are written with their ids there."""
+    if not isinstance(form, list):
+        return form
+    code, position, ordinal, *items = form
+    node = Node(_DUMPED[code], (position, ordinal))
+    values = list(map(_dumped, items))
+    is_map = node.kind == MAP
+    node.items = dict(zip(values[::2], values[1::2], strict=True)) if is_map else values
+    return node
 
 
 class _Reader:

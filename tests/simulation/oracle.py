@@ -7,7 +7,9 @@ The truth is what has become durable, told by the disk itself.  It is folded by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,14 +19,17 @@ from score_server.wire.messages import (
     NOT_FOLLOWING,
     STRICT,
     Entries,
+    Joined,
     Message,
     Refused,
     SessionOpened,
+    SnapshotChunk,
     Submit,
     Taken,
 )
 
-from .fold import MAP, STACK, VEC, Fold, Folded, plain
+from .group_log import Broken, Log
+from .served import Channel
 
 if TYPE_CHECKING:
     from .world import World
@@ -45,8 +50,6 @@ PROMISES = {
     "protocol": "nobody breaks the protocol, nothing raises what is not documented",
 }
 
-KINDS = {"m": MAP, "v": VEC, "s": STACK}
-
 
 def BEFORE(results: list[Any]) -> Any:
     """Marks an ``Answer`` that is a judgement of the content that the change was applied to."""
@@ -61,30 +64,6 @@ class Violation(AssertionError):
         self.promise = promise
         self.text = text
         self.world: World | None = None  # the run
-
-
-class Log:
-    """The durable entries of one group, and what they mean."""
-
-    def __init__(self, group: str) -> None:
-        kind = KINDS[group[0]]
-        self.fold = Fold(kind)
-        self.entries: list[Entry] = []
-        self.encoded: list[bytes] = []
-        self.folded: dict[int, Folded] = {}
-        self.durable_at: dict[int, float] = {}
-        empty = plain(self.fold.root)
-        self.contents: dict[int, Any] = {0: empty}
-        self.nodes: dict[int, frozenset[tuple[int, int]]] = {0: frozenset({(0, 0)})}
-
-    def contents_before(self, position: int) -> Any:
-        """The content that the entry at *position* was applied to."""
-        before = [p for p in self.contents if p < position]
-        return self.contents[max(before)]
-
-    @property
-    def head(self) -> int:
-        return self.entries[-1].position if self.entries else 0
 
 
 @dataclass
@@ -106,6 +85,7 @@ class Call:
     at: int | None = None
     is_sync: bool = False
     era: int = 0  # how many backups had been restored
+    deletions: int = 0  # how often the group had been deleted
 
 
 class Oracle:
@@ -120,6 +100,7 @@ class Oracle:
         self.answers_wait = False
         self.logs: dict[str, Log] = {}
         self.where: dict[Name, tuple[str, int]] = {}
+        self.log_of: dict[Name, Log] = {}
         self.submissions: dict[Name, Submit] = {}
         self.noes: set[Name] = set()
         self.ever_durable: set[bytes] = set()  # sessions
@@ -128,7 +109,13 @@ class Oracle:
         # A restored backup is another history: what was promised before it is void, and views of the
         # old one stay what they are until their programs join again.
         self.era = 0
-        self.old_logs: list[dict[str, Log]] = []
+        # What was replaced so, and what was deleted: views of it may still be there.
+        self.past: list[Log] = []
+        self.known: dict[bytes, Log] = {}  # incarnation -> its log, deleted or not
+        self.deletions: Counter[str] = Counter()
+        self.imports = 0
+        self.unsettled: dict[bytes, dict[int, tuple[str, int]]] = {}  # -> what it had seen where
+        self.channels: dict[tuple[int, int], Channel] = {}
         self.asked: list[tuple[int, Name, str, int | None]] = []
         self._moment = 0
         self.acknowledged: dict[str, int] = {}
@@ -141,7 +128,15 @@ class Oracle:
         raise Violation(promise, text)
 
     def log(self, group: str) -> Log:
-        return self.logs.setdefault(group, Log(group))
+        """The group as it is; one that is not is empty."""
+        return self.logs.get(group) or Log(group)
+
+    @contextmanager
+    def _judging(self) -> Iterator[None]:
+        try:
+            yield
+        except Broken as broken:
+            self.fail(broken.promise, broken.text)
 
     # ------------------------------------------------------------ the server and its disk
 
@@ -155,12 +150,15 @@ class Oracle:
         """What only a server's memory knows is forgotten."""
         self.burnt.clear()
         self.holders.clear()
+        self.channels.clear()
 
     def restored(self) -> None:
         """The disk's content has been replaced by a backup, which will be told as if it were new."""
         self.era += 1
-        self.old_logs.append(self.logs)
+        self.past += self.logs.values()
         self.logs = {}
+        self.known.clear()
+        self.unsettled.clear()
         self.where.clear()
         self.noes.clear()
         self.verdicts.clear()
@@ -181,11 +179,50 @@ class Oracle:
                 change.last_used_ms, self.last_used_ms.get(change.session, 0)
             )
         self.incarnations |= _incarnations(batch)
+        with self._judging():
+            self._take_in(batch)
+
+    def _take_in(self, batch: Commit) -> None:
+        for name, incarnation, keep in batch.new_groups:
+            log = self.logs[name] = self.known[incarnation] = Log(name, incarnation, keep=keep)
+            log.begun = self.tick()
         for new in batch.entries:
             self._append(new.group, decode_entry(new.encoded), new.encoded)
+        for name in batch.dropped_candidates:
+            self.log(name).drop_candidate()
+        for chunk in batch.chunks:
+            self.logs[chunk.group].take_chunk(chunk)
+        for change in batch.sessions:
+            owed = self.unsettled.setdefault(change.session, {})
+            self.unsettled[change.session] = {n: o for n, o in owed.items() if n > change.settled}
+        for session in batch.ended_sessions:
+            self.unsettled.pop(session, None)
+        for trim in batch.trims:
+            log = self.logs[trim.group]
+            log.trim(trim, self._hold(trim.group))
+            self.imports += log.base > 0
+        for name in batch.deleted_groups:
+            self.past.append(self.logs.pop(name))
+            self.deletions[name] += 1
+            self.acknowledged.pop(name, None)
+            for owed in self.unsettled.values():
+                for seq in [seq for seq, (group, _) in owed.items() if group == name]:
+                    del owed[seq]
+        for change in batch.sessions:
+            owed = self.unsettled.setdefault(change.session, {})
+            for outcome in change.outcomes:
+                if outcome.position and outcome.group and outcome.seq > change.settled:
+                    owed[outcome.seq] = outcome.group, outcome.seen
+        for session in batch.ended_sessions:
+            self.unsettled.pop(session, None)
+
+    def _hold(self, group: str) -> int | None:
+        """The least that the author of something that was taken before had seen."""
+        owed = [o for session in self.unsettled.values() for o in session.values()]
+        return min((seen for name, seen in owed if name == group), default=None)
 
     def _append(self, group: str, entry: Entry, encoded: bytes) -> None:
-        log = self.log(group)
+        log = self.logs[group]
         name, position = (entry.session, entry.seq), entry.position
         if entry.predecessor != log.head or position <= log.head:
             self.fail("P4", f"{group} {position} follows {entry.predecessor}, not {log.head}")
@@ -204,13 +241,9 @@ class Oracle:
             self.fail("P3", f"{group} {position} had seen {message.seen}, the head was {log.head}")
         if message.follows and (entry.session, message.follows) not in self.where:
             self.fail("P3", f"{group} {position} follows seq {message.follows}, which is not taken")
-        folded = log.fold.apply(entry.payload, position)
-        log.entries.append(entry)
-        log.encoded.append(encoded)
-        log.folded[position] = folded
-        log.durable_at[position] = self.now
-        log.contents[position], log.nodes[position] = folded.content, folded.nodes
+        log.append(entry, encoded, self.now)
         self.where[name] = (group, position)
+        self.log_of[name] = log
 
     def answered(self, session: bytes | None, connection: int, message: Message) -> None:
         """The server sends *message* on *connection*."""
@@ -224,22 +257,38 @@ class Oracle:
             place = self.where.get((session, message.seq))
             if place is None or place[1] != message.position:
                 self.fail("P1", f"{message} is said, but what is durable is {place}")
-        elif isinstance(message, Entries):
-            for encoded in message.entries:
-                entry = decode_entry(encoded)
-                if (entry.session, entry.seq) not in self.where:
-                    self.fail("P1", f"entry {entry.position} is sent and not durable")
+        elif isinstance(message, Joined | SnapshotChunk | Entries):
+            with self._judging():
+                self._served(connection, message)
         elif isinstance(message, Refused) and message.reason == NOT_FOLLOWING:
             assert session is not None
             follows = self.submissions[session, message.seq].follows
             if (session, follows) in self.where:
                 self.fail("P3", f"seq {message.seq} refused although {follows} was taken")
 
+    def _served(self, connection: int, message: Joined | SnapshotChunk | Entries) -> None:
+        place = connection, message.channel
+        if isinstance(message, Joined):
+            known = self.known.get(message.incarnation)
+            self.channels[place] = Channel(known, message, is_prompt=not self.answers_wait)
+            return
+        channel = self.channels[place]
+        log = self.known.get(channel.incarnation)
+        if log is None:
+            self.fail("P1", f"{message} is sent, and nothing of that group is durable")
+        if log is not self.logs.get(log.group) and not self.answers_wait:
+            self.fail("P6", f"{message} is sent of a group that was deleted")
+        if isinstance(message, SnapshotChunk):
+            channel.chunk(log, message)
+        else:
+            channel.entries(log, message)
+
     # ------------------------------------------------------------ calls
 
     def begin(self, client: str, what: str, group: str) -> Call:
         call = Call(len(self.calls), client, what, group, self.acknowledged.get(group, 0))
         call.begun, call.era = self.tick(), self.era
+        call.deletions = self.deletions[group]
         self.calls.append(call)
         return call
 
@@ -248,20 +297,59 @@ class Oracle:
         self._moment += 1
         return self._moment
 
-    def note_acknowledged(self, call: Call, position: int) -> None:
-        """A call on a structure is over; its view stands at *position*."""
+    def is_of_now(self, call: Call) -> bool:
+        """Whether the group of *call* is the one that it was when that began."""
+        return (call.era, call.deletions) == (self.era, self.deletions[call.group])
+
+    def note_acknowledged(self, call: Call, position: int, incarnation: bytes | None) -> None:
+        """A call on a structure is over; its view stands at *position* of *incarnation*."""
         call.at, call.ended = position, self.tick()
-        if call.era != self.era:
+        log = self.known.get(incarnation or b"")
+        if log is not None and log.gone is not None and log.gone < call.begun:
+            self.fail("P6", f"{self.tell(call)} ended at {position} of a group that was deleted")
+        if not self.is_of_now(call):
             return
         if position < call.floor:
             self.fail("P5", f"{self.tell(call)} ended at {position}, before {call.floor}")
         if position > self.acknowledged.get(call.group, 0):
             self.acknowledged[call.group] = position
 
+    def trimmed(self, call: Call, position: int, digest: bytes | None, floor: int) -> None:
+        """Somebody was told that there is a snapshot at *position*, and that the floor is *floor*."""
+        log = self.logs.get(call.group)
+        if log is None or not self.is_of_now(call):
+            return
+        found = log.snapshots.get(position)
+        if found is None or (digest is not None and found.state.digest != digest):
+            self.fail(
+                "P1", f"{self.tell(call)}: its snapshot of {position} is not durable: {found}"
+            )
+        if floor > log.floor:
+            self.fail("P1", f"{self.tell(call)} was told of the floor {floor}, it is {log.floor}")
+
+    def deleted(self, call: Call, *, existed: bool) -> None:
+        """Somebody was told that the group is gone."""
+        call.ended = self.tick()
+        if call.era != self.era:
+            return
+        log = self.logs.get(call.group)
+        if existed and self.is_of_now(call):
+            self.fail("P1", f"{self.tell(call)}: the group is still there")
+        if not existed and log is not None and log.begun < call.begun:
+            self.fail(
+                "P6", f"{self.tell(call)}: was told that there is no group; it is at {log.head}"
+            )
+        for gone in self.past:
+            if gone.group == call.group and gone.gone is None and gone is not log:
+                gone.gone = call.ended
+
     def taken(self, call: Call) -> list[tuple[str, int]]:
         return [self.where[name] for name in call.names if name in self.where]
 
-    def done(self, call: Call, answer: Answer, error: str | None, position: int) -> None:
+    def done(
+        self, call: Call, answer: Answer, error: str | None, position: int,
+        incarnation: bytes | None = None,
+    ) -> None:  # fmt: skip
         """A mutator has returned *answer*, or raised *error*, the failure where it landed."""
         call.state = "failed" if error else "done"
         if not call.names or call.era != self.era:
@@ -272,18 +360,19 @@ class Oracle:
         if len(taken) > 1:
             self.fail("P2", f"{self.tell(call)} took effect {len(taken)} times: {taken}")
         at = taken[0][1]
-        if at <= call.floor:
+        log = next(self.log_of[name] for name in call.names if name in self.where)
+        if at <= call.floor and self.is_of_now(call):
             self.fail("P5", f"{self.tell(call)} stands at {at}, before {call.floor}")
         if at > position:
             self.fail("P4", f"{self.tell(call)} stands at {at}, its view at {position}")
-        self.note_acknowledged(call, position)
-        folded = self.log(call.group).folded[at]
+        self.note_acknowledged(call, position, incarnation)
+        folded = log.folded[at]
         if folded.failure != error:
             self.fail("P6", f"{self.tell(call)} at {at}: told {error}, the fold {folded.failure}")
         if error is None and answer is not None:
             extract, told = answer
             if extract is BEFORE:
-                before = self.log(call.group).contents_before(at)
+                before = log.contents_before(at)
                 if not told(before):
                     self.fail("P3", f"{self.tell(call)} was meant for another state than {before}")
             elif told != extract(folded.results):
@@ -338,35 +427,50 @@ class Oracle:
 
     # ------------------------------------------------------------ replicas
 
-    def check_view(self, group: str, position: int, content: Any, nodes: Any, where: str) -> None:
-        """A replica stands at *position* and holds *content*."""
-        log = self.log(group)
-        if any(
-            group in logs
-            and logs[group].contents.get(position) == content
-            and nodes in (None, logs[group].nodes[position])
-            for logs in self.old_logs
-        ):
+    def check_view(
+        self,
+        group: str,
+        incarnation: bytes | None,
+        position: int,
+        content: Any,
+        nodes: Any,
+        where: str,
+    ) -> None:
+        """A replica stands at *position* of *incarnation*, and holds *content*."""
+        now = self.logs.get(group)
+        if position == 0:
+            logs = [Log(group)]
+        else:
+            logs = [log for log in (*self.past, now) if log and log.incarnation == incarnation]
+        logs = [log for log in logs if position in log.contents]
+        if any(log.contents[position] == content and nodes == log.nodes[position] for log in logs):
             return
-        if position not in log.contents:
-            self.fail("P4", f"{where} of {group} stands at {position}; durable head {log.head}")
-        if content != log.contents[position]:
+        if not logs:
+            head = now.head if now else 0
+            self.fail("P4", f"{where} of {group} stands at {position}; durable head {head}")
+        fold = logs[-1].contents[position]
+        if content != fold:
             self.fail(
-                "P4",
-                f"{where} of {group} at {position} holds {content!r}, the fold gives "
-                f"{log.contents[position]!r}",
+                "P4", f"{where} of {group} at {position} holds {content!r}, the fold gives {fold!r}"
             )
-        if nodes is not None and nodes != log.nodes[position]:
-            self.fail("P4", f"{where} of {group} at {position} has other nodes than the fold")
+        self.fail("P4", f"{where} of {group} at {position} has other nodes than the fold")
 
-    def changes_after(self, group: str, position: int) -> list[int]:
-        """The positions behind *position* of entries that changed something."""
-        log = self.log(group)
-        return [
-            entry.position
-            for entry in log.entries
-            if entry.position > position and log.folded[entry.position].changed
-        ]
+    def check_watch(
+        self, log: Log, start: int, told: list[tuple[int, bool]], where: str
+    ) -> list[int]:
+        """What a watch behind *start* was *told*, each change or, True, that the view was loaded anew;
+        the positions of changes that it was not told of."""
+        missing = log.changes_after(start)
+        for position, is_reload in told:
+            if is_reload:
+                if position not in log.snapshots or position <= start:
+                    self.fail("P4", f"{where} was told to have been loaded anew at {position}")
+                missing = [change for change in missing if change > position]
+            elif not missing or missing.pop(0) != position:
+                changes = log.changes_after(start)
+                self.fail("P4", f"{where} was told of {told}; the changes were {changes}")
+            start = position
+        return missing
 
     def last_word(self) -> None:
         """At the end: what was said during the run must still be so."""

@@ -90,6 +90,8 @@ def _operation(oracle: Oracle, call: Call) -> records.Operation:
 def _final_states(world: World, history: records.History) -> None:
     now = world.oracle.tick()
     for process in world.processes:
+        if process.was_refused:
+            continue
         for group in world.groups():
             structure = process.structures[group]
             replica = structure._view.replica

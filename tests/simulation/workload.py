@@ -21,7 +21,9 @@ from score.session import parse_token
 from score_server.wire import codec
 from score_server.wire import messages as wire
 
+from . import whole
 from .baton import Task
+from .group_log import KINDS
 from .network import SimSurroundings
 from .oracle import BEFORE, Answer, Call, Name, token_of
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 URL = "score://simulated:1"
 HURRIED_ONE_IN = 8
+WATCH_S = 3.0  # in which a watch has to be told of what there is
 STRUCTURES: dict[str, Any] = {"m": SMap, "v": SVec, "s": SStack}
 
 # Failures where a change landed; they are recorded, and change nothing.
@@ -59,6 +62,8 @@ MUTATORS = {
     "s": ("push", "push", "push", "pop_last", "pop_last", "batch", "pipeline"),
 }  # fmt: skip
 OTHERS = ("sync", "sync", "watch", "ask", "ask", "reopen", "renew", "groups", "hold")
+WHOLE = ("compact", "compact", "compact_wrongly", "verify")
+IMPORTED = "mi"  # what may begin with a snapshot of "m0"
 
 
 def make_plans(seed: int) -> list[list[Op]]:
@@ -66,21 +71,45 @@ def make_plans(seed: int) -> list[list[Op]]:
     choose = random.Random(f"{seed}/plan")
     groups = choose.sample(["m0", "m1", "v0", "s0"], choose.choice((1, 1, 2, 3)))
     others = choose.choice((0.1, 0.3, 0.5))
+    share = choose.choice((0.0, 0.1, 0.3))  # of what is done to whole groups
+    deletes = choose.choice((0.0, 0.0, 0.0, 0.3))
+    if share and "m0" in groups and choose.random() < 0.3:
+        groups.append(IMPORTED)
     plans = []
     for client in range(choose.choice((1, 2, 2, 3, 4))):
         plan = []
         count = choose.randrange(3, 14)
         for index in range(count):
             group = choose.choice(groups)
-            kinds = OTHERS if choose.random() < others else MUTATORS[group[0]]
-            numbers = (choose.randrange(100), choose.randrange(100), choose.randrange(1, 100))
             late = index >= count - 2
+            kinds = OTHERS if choose.random() < others else MUTATORS[group[0]]
+            if choose.random() < share:
+                kinds = WHOLE
+                if group == IMPORTED:
+                    kinds = (*WHOLE, "import_", "import_", "import_")
+                if not late and choose.random() < deletes:
+                    kinds = ("delete_group",)
+            numbers = (choose.randrange(100), choose.randrange(100), choose.randrange(1, 100))
             plan.append(Op(choose.choice(kinds), group, numbers, f"{client}.{index}", late))
         if choose.random() < 0.2:
             # Somebody sits on a turn while everybody else expects to be served.
             plan[-2] = plan[-2]._replace(what="hold", group=groups[0], numbers=(2, 0, 0))
         plans.append(plan)
+    if share and choose.random() < 0.6:
+        plans.append(_reader(choose, groups[0], len(plans)))
     return plans
+
+
+def _reader(choose: random.Random, group: str, client: int) -> list[Op]:
+    """Somebody who looks in now and then, and is behind what was trimmed meanwhile."""
+    plan = []
+    for index in range(choose.randrange(4, 10)):
+        what = ("watch", "stay_away")[index % 2]
+        if what == "watch" and choose.random() < 0.5:
+            what = choose.choice(("sync", "reopen", *MUTATORS[group[0]]))
+        numbers = (choose.randrange(100), 2 * choose.randrange(50), choose.randrange(1, 100))
+        plan.append(Op(what, group, numbers, f"{client}.{index}", False))
+    return plan
 
 
 class Process:
@@ -96,15 +125,17 @@ class Process:
         self.client: Client | None = None
         self.structures: dict[str, Any] = {}
         self.checked: dict[str, int] = {}
+        self.handles: dict[str, tuple[Any, dict[Any, Any]]] = {}  # a structure, and its containers
         self.views: dict[str, int] = {}  # the number of each structure, for histories
         self.last_view = 0
         self.call: Call | None = None
         self.watches: dict[
-            str, tuple[Any, int, list[int]]
+            str, tuple[Any, int, list[tuple[int, bool]]]
         ] = {}  # the watch, its start, what it saw
         self.eras: dict[str, int] = {}  # the oracle's when each watch began
         self.kept: list[object] = []  # no structure dies by the garbage collector's choice
         self.is_at_barrier = False
+        self.was_refused = False  # by a server that is too busy, for the latest call
         self.hurried = False
         self.task: Task
         self.begin_life()
@@ -143,10 +174,16 @@ class Process:
         self.is_at_barrier = True
         self.task.pause("the others", self.world.all_at_barrier)
         for group in self.world.groups():
-            self.do(Op("sync", group, (0, 0, 0), "", True))
-            if group not in self.structures:  # it had another history
-                self.do(Op("sync", group, (0, 0, 0), "", True))
+            self.come_to_rest(group, "sync")
+            if self.number == 0 and not self.world.oracle.forgets:
+                for what in ("compact", "reopen", "verify"):
+                    self.come_to_rest(group, what)
         self.do(Op("groups", "", (0, 0, 0), "", True))
+
+    def come_to_rest(self, group: str, what: str) -> None:
+        self.do(Op(what, group, (0, 0, 0), "", True))
+        if group not in self.structures:  # it had another history
+            self.do(Op("sync", group, (0, 0, 0), "", True))
 
     def connect(self) -> None:
         self.client = None
@@ -159,7 +196,8 @@ class Process:
 
     def structure(self, group: str) -> Any:
         if group not in self.structures:
-            made = STRUCTURES[group[0]](self.client, group)
+            keep = self.world.keeps(group)
+            made = STRUCTURES[group[0]](self.client, group, keep_history=keep)
             self.kept.append(made)
             self.structures[group] = made
             self.last_view += 1
@@ -201,7 +239,7 @@ class Process:
         self.attempt(call, op, healing)
         call.ended = call.ended or oracle.tick()
         call.view = self.views.get(op.group, 0)
-        call.is_sync = op.what in ("sync", "reopen", "look")
+        call.is_sync = op.what in ("sync", "reopen", "look", "verify")
         self.world.note(f"{self.name}: -> {call.state} {call.what}")
         self.call = None
 
@@ -214,6 +252,7 @@ class Process:
 
     def attempt(self, call: Call, op: Op, healing: bool) -> None:
         oracle = self.world.oracle
+        self.was_refused = False
         try:
             if op.what in PLAIN:
                 PLAIN[op.what](self, call, op)
@@ -222,7 +261,7 @@ class Process:
             structure = self.structure(op.group)
             with self.hurry(op):
                 answer = ACTIONS[op.what](structure, op)
-            oracle.done(call, answer, None, structure.position)
+            oracle.done(call, answer, None, structure.position, incarnation_of(structure))
         except score.OutcomeUnknown as error:
             call.state, call.token = "unknown", error.token
             name = parse_token(error.token)
@@ -254,10 +293,14 @@ class Process:
             for name in call.names[-1:]:
                 oracle.resolved(call, name, "expired", None)
         except FAILURES as error:
-            position = self.structures[op.group].position if op.group in self.structures else 0
-            oracle.done(call, None, type(error).__name__, position)
+            if op.what in PLAIN:
+                raise
+            structure = self.structures.get(op.group)
+            position = structure.position if structure is not None else 0
+            oracle.done(call, None, type(error).__name__, position, incarnation_of(structure))
         except score.ServerBusyError as error:
             # What became of the change before cannot be settled now.
+            self.was_refused = True
             oracle.nothing(call, type(error).__name__)
             if not oracle.forgets:
                 raise
@@ -269,8 +312,9 @@ class Process:
 
     def rejoin(self, call: Call, group: str, error: score.GroupReplacedError) -> None:
         """The view's history is not the group's any more: join it afresh, as the error says."""
-        if not self.world.oracle.era:
-            self.world.oracle.fail("protocol", f"{self.world.oracle.tell(call)}: {error}")
+        oracle = self.world.oracle
+        if not (oracle.era or oracle.deletions[group] or oracle.imports):
+            oracle.fail("protocol", f"{oracle.tell(call)}: {error}")
         self.stop_watching(group)
         view = self.structures.pop(group, None)
         if view is not None:  # else it happened while it joined
@@ -334,9 +378,30 @@ class Process:
             if self.checked.get(group) == position or replica.suspect:
                 continue
             self.checked[group] = position
+            self.check_handles(structure, replica)
             content = structure.copy() if group[0] == "s" else structure
             nodes = frozenset(replica.tree.nodes)
-            self.world.oracle.check_view(group, position, content, nodes, f"{self.name}'s view")
+            self.world.oracle.check_view(
+                group, replica.incarnation, position, content, nodes, f"{self.name}'s view"
+            )
+
+    def check_handles(self, structure: Any, replica: Any) -> None:
+        """A container that is still there is the same object, also where a snapshot was loaded."""
+        owner, before = self.handles.get(structure.group, (None, {}))
+        nodes = dict(replica.tree.nodes)
+        if owner is structure and replica.position == replica._loaded:
+            for node_id in nodes.keys() & before.keys():
+                if nodes[node_id] is not before[node_id]:
+                    self.world.oracle.fail(
+                        "P4", f"{self.name}'s handle of {node_id} is another one"
+                    )
+        self.handles[structure.group] = structure, nodes
+
+
+def incarnation_of(structure: Any) -> bytes | None:
+    """Of which group of its name it is a view."""
+    incarnation: bytes | None = None if structure is None else structure._view.replica.incarnation
+    return incarnation
 
 
 # ---------------------------------------------------------------- operations
@@ -518,17 +583,21 @@ ACTIONS: dict[str, Callable[[Any, Op], Answer]] = {
 }  # fmt: skip
 
 
+def note_acknowledged(process: Process, call: Call, structure: Any) -> None:
+    process.world.oracle.note_acknowledged(call, structure.position, incarnation_of(structure))
+
+
 def _sync(process: Process, call: Call, op: Op) -> None:
     structure = process.structure(op.group)
     structure.sync()
-    process.world.oracle.note_acknowledged(call, structure.position)
+    note_acknowledged(process, call, structure)
 
 
 def _look(process: Process, call: Call, op: Op) -> None:
     """A transaction that changes nothing has seen all that was acknowledged before it."""
     structure = process.structure(op.group)
     structure.run_transaction(lambda t: len(t))
-    process.world.oracle.note_acknowledged(call, structure.position)
+    note_acknowledged(process, call, structure)
 
 
 def _reopen(process: Process, call: Call, op: Op) -> None:
@@ -537,51 +606,58 @@ def _reopen(process: Process, call: Call, op: Op) -> None:
     if old is not None:
         old.close()
     process.checked.pop(op.group, None)
-    process.world.oracle.note_acknowledged(call, process.structure(op.group).position)
+    note_acknowledged(process, call, process.structure(op.group))
 
 
 def _watch(process: Process, call: Call, op: Op) -> None:
     """Follow the group for a while; sometimes the watch stays, and is gone on with later."""
     structure, oracle, world = process.structure(op.group), process.world.oracle, process.world
-    wanted, timeout, era = 1 + op.numbers[0] % 6, 3.0, oracle.era
+    wanted, era = 1 + op.numbers[0] % 6, oracle.era
     if op.group not in process.watches:
-        watch = structure.watch(timeout)
+        watch = structure.watch(WATCH_S if op.numbers[2] % 2 else world.step_s * 50)
         process.kept.append(watch)
         process.watches[op.group] = (watch, structure.position, [])
         process.eras[op.group] = era
     watch, start, seen = process.watches[op.group]
+    timeout = watch._timeout
     calm, begun, left = world.healing or world.calm, world.now, wanted
     for change in watch:
-        if not seen or seen[-1] != change.position:
-            seen.append(change.position)
+        if not seen or seen[-1][0] != change.position:
+            seen.append((change.position, change.kind == "reload"))
         left -= 1
         if not left:
             break
-    if era != oracle.era or process.eras.get(op.group) != era:
+    log = oracle.known.get(incarnation_of(structure) or b"")
+    if era != oracle.era or process.eras.get(op.group) != era or log is None:
         process.stop_watching(op.group)
         return
-    changes = oracle.changes_after(op.group, start)
-    if seen != changes[: len(seen)]:
-        oracle.fail("P4", f"{process.name}'s watch saw {seen}; the changes were {changes}")
-    if calm and left and len(changes) > len(seen):
-        since = max(begun, oracle.log(op.group).durable_at[changes[len(seen)]])
+    missing = oracle.check_watch(log, start, seen, f"{process.name}'s watch")
+    if timeout == WATCH_S and calm and left and missing and log is oracle.logs.get(op.group):
+        since = max(begun, log.durable_at.get(missing[0], world.now))
         if world.now - since > timeout * 0.9:
-            oracle.fail("P8", f"{process.name}'s watch was never told of {changes[len(seen)]}")
+            oracle.fail("P8", f"{process.name}'s watch was never told of {missing[0]}")
     if op.numbers[1] % 2:
         process.stop_watching(op.group)
 
 
 def _groups(process: Process, call: Call, op: Op) -> None:
     assert process.client is not None
-    for name, position, *_ in process.client.groups():
-        if call.era != process.world.oracle.era:
+    oracle = process.world.oracle
+    deletions = oracle.deletions.total()
+    for name, position, floor, snapshot, *_, keeps in process.client.groups():
+        if (call.era, deletions) != (oracle.era, oracle.deletions.total()):
             return
-        if position not in process.world.oracle.log(name).contents:
-            process.world.oracle.fail("P1", f"{name} is listed at {position}, which is not durable")
+        log = oracle.log(name)
+        if position not in log.contents or log.floor < floor or log.keep != keeps:
+            oracle.fail("P1", f"{name} is listed at {position} and {floor}, which is not durable")
+        if snapshot and snapshot not in log.snapshots:
+            oracle.fail("P1", f"{name} is listed with a snapshot of {snapshot}; it has none")
 
 
 PLAIN: dict[str, Callable[[Process, Call, Op], None]] = {
     "sync": _sync, "look": _look, "reopen": _reopen, "watch": _watch, "groups": _groups,
+    "compact": whole.compact, "compact_wrongly": whole.compact_wrongly, "verify": whole.verify,
+    "import_": whole.import_, "delete_group": whole.delete, "stay_away": whole.stay_away,
 }  # fmt: skip
 
 
@@ -621,6 +697,9 @@ class Pipeline:
                     call.state = "died"
                     world.oracle.resolved(call, call.names[-1], "expired", None)
                     call.state = "expired"
+        except score.GroupReplacedError:
+            if not (world.oracle.era or world.oracle.deletions[self.op.group]):
+                raise
         except score.ServerError:
             if self.op.group not in world.disk.has_rotted:
                 raise
@@ -636,7 +715,7 @@ class Pipeline:
         assert isinstance(opened, wire.SessionOpened)
         self.session = opened.session
         channel = talk.next_number()
-        talk.send(wire.Join(channel, self.op.group, None))
+        talk.send(wire.Join(channel, self.op.group, None, self.process.world.keeps(self.op.group)))
         joined = link.ask(("joined", channel), deadline, channel)
         assert isinstance(joined, wire.Joined)
         if not self.calls:
@@ -647,6 +726,8 @@ class Pipeline:
             talk.send(message._replace(channel=channel))
         for seq in list(self.open):
             self.answered(seq, link.ask(("submit", seq), deadline, channel))
+        talk.bye(self.COUNT)  # else what it had not seen is kept for it
+        link.flush(deadline)
 
     def take_turn(self, link: Link, channel: int, deadline: Deadline) -> None:
         """Have a turn, and sometimes sit on it for longer than its lease."""
@@ -661,10 +742,11 @@ class Pipeline:
         assert self.session is not None
         oracle, op = self.process.world.oracle, self.op
         seen = 0 if op.numbers[1] % 3 == 0 else head
+        declaration = [0, [KINDS[op.group[0]], None]]  # as all do, so that tools know what it is
         for seq in range(1, self.COUNT + 1):
             tag = f"{op.tag}p{seq}"
             operation = [1, 0, 0, f"k{seq % 3}", tag] if op.group[0] == "m" else [16, 0, 0, tag]
-            payload = codec.encode([1, operation])
+            payload = codec.encode([1, declaration, operation])
             condition = wire.STRICT if seq == 1 else wire.INTENT
             self.open[seq] = wire.Submit(channel, seq, 0, seen, condition, seq - 1, payload)
             call = oracle.begin(self.process.name, f"{op.what} {op.group} {tag}", op.group)

@@ -18,6 +18,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from score.tools import compaction
 from score_server.core import core, feed
 from score_server.core import group as groups
 from score_server.core.cursor import Cursor
@@ -47,6 +48,9 @@ BOUNDS: dict[tuple[Any, str], tuple[float | None, ...]] = {
     (feed, "RECENT_BYTES_TOTAL_MAX"): (None, None, 500),
     (feed, "SLICES_TOTAL_MAX"): (None, None, 1),
     (core, "ANSWERS_MAX"): (None, None, 2),
+    (groups, "TAIL_BYTES_MIN"): (None, 300),
+    (compaction, "TAIL_BYTES_MIN"): (None, 300),
+    (compaction, "CHUNK_BYTES"): (64, 64, 20),
 }
 SHELL_BOUNDS: dict[tuple[Any, str], tuple[float | None, ...]] = {
     (hub, "TICK_S_MAX"): (
@@ -133,6 +137,7 @@ class World:
         plans = make_plans(seed)
         self.plan_size = {client: len(plan) for client, plan in enumerate(plans)}
         self._groups = sorted({op.group for plan in plans for op in plan})
+        self._kept = swarm.choice((None, None, None, None, None, self._groups[0]))
         self.processes = [
             Process(
                 self,
@@ -166,6 +171,10 @@ class World:
     def groups(self) -> list[str]:
         """The groups that are whole."""
         return [group for group in self._groups if group not in self.disk.rotten]
+
+    def keeps(self, group: str) -> bool:
+        """Whether *group* is made to keep its history."""
+        return group == self._kept
 
     def all_at_barrier(self) -> bool:
         return all(process.is_at_barrier for process in self.processes)
@@ -458,6 +467,8 @@ class World:
         oracle.last_word()
         for process in self.processes:
             for group in self.groups():
+                if process.was_refused:
+                    continue  # what it cannot settle keeps it from going on
                 structure, log = process.structures[group], oracle.log(group)
                 if structure.position != log.head:
                     oracle.fail(
@@ -472,7 +483,7 @@ class World:
                     ):
                         oracle.fail("P7", f"{oracle.tell(call)} was never resolved")
 
-        if not oracle.era:
+        if not (oracle.era or oracle.deletions or oracle.imports):  # one history for each name
             judge(self)
         if self.server is not None:
             self.server.last_checks()
