@@ -359,7 +359,7 @@ def test_a_change_whose_session_is_gone_says_that_nobody_knows(relay: Relay) -> 
         replica = stock._view.replica
         with pytest.raises(score.SessionExpiredError, match="cannot be learned"):
             client._persist(
-                lambda link, deadline: client._submit_on(link, replica, b"", 0, deadline),
+                lambda link, deadline: client._submit_on(replica, b"", 0, None, link, deadline),
                 client._deadline(),
             )
         stock["x"] = 3

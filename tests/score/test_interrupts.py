@@ -60,7 +60,7 @@ class Interrupter:
 
 
 def at_release(frame: FrameType) -> bool:
-    return frame.f_code.co_name == "_turn" and frame.f_lineno >= release_line()
+    return frame.f_code.co_name == "_in_turn" and frame.f_lineno >= release_line()
 
 
 def release_line() -> int:

@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Literal, NamedTuple, TypeVar, cast
 from weakref import WeakSet
@@ -38,6 +39,7 @@ from .errors import (
     ServerError,
     SessionExpiredError,
 )
+from .forks import PROCESS
 from .replica import Replica
 from .session import Session, parse_token
 
@@ -84,6 +86,17 @@ class Outcome(NamedTuple):
     position: int | None
 
 
+class _Own(threading.local):
+    """What belongs to the calling thread alone.
+
+    Attributes:
+        deadlines: those of the blocks that it is in; none until it enters the first.  Held weakly: a block
+            that Ctrl-C ended at the wrong line leaves none behind.
+    """
+
+    deadlines: WeakSet[Deadline] | None = None
+
+
 class Client:
     """A connection to a server.  Made by ``score.connect``; a context manager; thread-safe."""
 
@@ -100,19 +113,19 @@ class Client:
         self._address = Address(url)
         self._label = _label(name)
         self._timeout = timeout
-        self._own = threading.local()
+        self._own = _Own()
         self._on_close: Callable[[], None] | None = None
-        self._closed = False
+        self.closed = False
         self._random = self._around.random()
         self._link: Link | None
         self._begin_anew()
-        first = self.deadline_after(timeout if wait == 0 else wait)
-        with self._turn(first):
-            self._link = self._connect(first, patient=wait > 0)
+        usual = self.deadline_after(timeout)
+        first = usual if wait == 0 else self.deadline_after(wait)
+        self._link = self._connect(first, patient=wait > 0)
 
     def _begin_anew(self) -> None:
         """No link, no session: at the start, and in a child after ``fork``."""
-        self._pid = os.getpid()
+        self._generation = PROCESS.generation
         self._lock = threading.RLock()
         self._link = None
         self._session = Session()
@@ -201,11 +214,11 @@ class Client:
 
     def close(self) -> None:
         """End the connection; structures on it can be read, not changed.  Idempotent."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
-        # A thread that is in a call now, and for long, drops the link at its end (``_turn``).
-        mine = self._link is not None and os.getpid() == self._pid
+        self.closed = True
+        # A thread that is in a call now, and for long, drops the link at its end (``_in_turn``).
+        mine = self._link is not None and PROCESS.generation == self._generation
         if mine and self._lock.acquire(timeout=GOODBYE_S_MAX):
             try:
                 self._say_goodbye()
@@ -237,7 +250,7 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<score.Client {self.url}{' (closed)' if self._closed else ''}>"
+        return f"<score.Client {self.url}{' (closed)' if self.closed else ''}>"
 
     def __reduce__(self) -> str:
         raise TypeError(
@@ -300,41 +313,43 @@ class Client:
             ScoreError: others, by culprit; nothing was changed, unless they say so.
         """
         deadline = self._deadline()
-        judged_at = replica.position  # joining again may load a later snapshot
-        with self._turn(deadline):
-            self._settle(deadline)
+        seen = (
+            replica.position if condition == wire.STRICT else None
+        )  # by its author, who judged then
+        step = partial(self._submit_on, replica, payload, condition, seen)
+        return self._in_turn(partial(self._submit_named, step, replica.group), deadline)
 
-            def step(link: Link, deadline: Deadline) -> Applied | wire.Refused:
-                seen = judged_at if condition == wire.STRICT else None
-                return self._submit_on(link, replica, payload, condition, seen, deadline)
-
-            try:
-                return self._persist(step, deadline)
-            except (
-                DeadlineExceeded,
-                ServerError,
-                GroupReplacedError,
-                LocalDivergenceError,
-                ClosedError,
-            ) as error:
-                # Whatever went wrong after the bytes had left: the answer is what is missing.
-                pending = self._session.pending
-                if pending is not None and pending.sent:
-                    raise OutcomeUnknown(self._session.token(), replica.group) from error
-                raise
-            finally:
-                self._session.withdraw()
+    def _submit_named(
+        self, step: Callable[[Link, Deadline], T], group: str, deadline: Deadline
+    ) -> T:
+        """Do *step*, which names a submission to *group* and waits for its answer."""
+        session = self._session
+        try:
+            return self._persist(step, deadline)
+        except (
+            DeadlineExceeded,
+            ServerError,
+            GroupReplacedError,
+            LocalDivergenceError,
+            ClosedError,
+        ) as error:
+            # Whatever went wrong after the bytes had left: the answer is what is missing.
+            if session.pending is not None and session.pending.sent:
+                raise OutcomeUnknown(session.token(), group) from error
+            raise
+        finally:
+            session.withdraw()
 
     def _submit_on(
-        self, link: Link, replica: Replica, payload: bytes, condition: int, seen: int | None,
-        deadline: Deadline,
+        self, replica: Replica, payload: bytes, condition: int, seen: int | None,
+        link: Link, deadline: Deadline,
     ) -> Applied | wire.Refused:  # fmt: skip
         session, limits = self._session, link.conversation.limits
         if replica.failure is not None and session.pending is None:
             raise replica.failure
         if len(payload) > limits.change_bytes_max:
             raise ChangeTooLargeError(len(payload), limits.change_bytes_max)
-        identity = self._open_session(link, deadline)
+        identity = link.conversation.session or self._open_session(link, deadline)
         channel = join(link, replica, deadline)
         pending = session.pending or session.name(
             replica.group, replica.position if seen is None else seen, condition, payload
@@ -350,9 +365,10 @@ class Client:
             if error is not None:
                 raise error
         if isinstance(answer, wire.Taken):
-            ended = link.conversation.error_on(channel)
-            if ended is not None and replica.position < answer.position:
-                raise ended  # the entry does not come on this channel any more
+            if replica.position < answer.position:
+                ended = link.conversation.error_on(channel)
+                if ended is not None:
+                    raise ended  # the entry does not come on this channel any more
             applied = replica.own(
                 answer.position
             )  # first: what it gave may be lost, the outcome is not
@@ -367,91 +383,84 @@ class Client:
 
     def open_link(self, deadline: Deadline, features: Sequence[str] = ()) -> Link:
         """A further connection, for a watch; its owner closes it.  Tries until *deadline*."""
-        if self._closed:
+        if self.closed:
             raise self._closed_error()
         return self._connect(deadline, patient=True, features=features)
 
     def deadline_within(self, seconds: float | None) -> Deadline:
         """As ``deadline_after``, but no later than the ``deadline`` blocks around it allow."""
         own = self.deadline_after(seconds)
-        moments = [d.at for d in (own, *self._deadlines()) if d.at is not None]
+        moments = [d.at for d in (own, *(self._own.deadlines or ())) if d.at is not None]
         return Deadline(min(moments, default=None), self._around.monotonic)
 
     def deadline_after(self, seconds: float | None) -> Deadline:
         """The moment *seconds* from now, by this client's clock; None is never."""
         return Deadline.after(seconds, self._around.monotonic)
 
-    @property
-    def closed(self) -> bool:
-        return self._closed
-
     # ------------------------------------------------------------ calls
-
-    def _deadlines(self) -> WeakSet[Deadline]:
-        """This thread's.  Held weakly: a block that Ctrl-C ended at the wrong line leaves none behind."""
-        if not hasattr(self._own, "deadlines"):
-            self._own.deadlines = WeakSet()
-        return cast("WeakSet[Deadline]", self._own.deadlines)
 
     @contextmanager
     def until(self, deadline: Deadline) -> Iterator[Deadline]:
         """All calls in this block, in this thread, end at *deadline* at the latest."""
+        if self._own.deadlines is None:
+            self._own.deadlines = WeakSet()
+        deadlines = self._own.deadlines
         try:
-            self._deadlines().add(deadline)
+            deadlines.add(deadline)
             yield deadline
         finally:
-            self._deadlines().discard(deadline)
+            deadlines.discard(deadline)
 
     def _deadline(self) -> Deadline:
-        moments = [d.at for d in self._deadlines() if d.at is not None]
-        return (
-            Deadline(min(moments), self._around.monotonic)
-            if moments
-            else self.deadline_after(self._timeout)
-        )
+        """Of a call that begins now."""
+        clock = self._around.monotonic
+        if self._own.deadlines:
+            moments = [d.at for d in self._own.deadlines if d.at is not None]
+            if moments:
+                return Deadline(min(moments), clock)
+        return Deadline(None if self._timeout is None else clock() + self._timeout, clock)
 
-    @contextmanager
-    def _turn(self, deadline: Deadline) -> Iterator[None]:
-        """This thread's turn on the link."""
-        if self._closed:
+    def _in_turn(self, work: Callable[[Deadline], T], deadline: Deadline) -> T:
+        """Do *work* in this thread's turn on the link, with no submission left open."""
+        if self.closed:
             raise self._closed_error()
-        if os.getpid() != self._pid:
-            self._begin_anew()  # after fork: the parent's socket and session stay the parent's
+        if PROCESS.generation != self._generation:
+            self._begin_anew()  # the parent's socket and session stay the parent's
         left = deadline.remaining()
         lock = self._lock
-        held = False
         try:
             if not lock.acquire(timeout=-1 if left is None else left):
                 raise DeadlineExceeded(
                     "the deadline passed while another thread used this client; nothing was changed "
                     "(a thread that needs its own pace makes its own client)"
                 )
-            held = True
-            if self.closed:
+            if self.closed:  # by another thread, while this one waited
                 raise self._closed_error()
-            yield
+            if self._session.pending is not None:
+                self._settle(deadline)
+            return work(deadline)
         finally:
             # An RLock knows whether this thread holds it, so that no Ctrl-C can come between taking
             # it and having noted so.
-            with suppress(RuntimeError):
+            try:
                 lock.release()
-            if held and self.closed:  # meanwhile, by another thread, which could not wait
-                self._drop()
+            except RuntimeError:
+                pass  # it was not taken
+            else:
+                if self.closed:  # meanwhile, by another thread, which could not wait
+                    self._drop()  # type: ignore[unreachable]
 
     def perform(self, step: Callable[[Link, Deadline], T]) -> T:
         """One call: *step* on the link, by the deadline of this moment; again from its beginning, on a new
         link, if the link was lost."""
-        deadline = self._deadline()
-        with self._turn(deadline):
-            self._settle(deadline)
-            return self._persist(step, deadline)
+        return self._in_turn(partial(self._persist, step), self._deadline())
 
     def _persist(self, step: Callable[[Link, Deadline], T], deadline: Deadline) -> T:
         """Do *step* on a link, on a new one after each that is lost, until *deadline*."""
-        delays = self.delays()
+        delays: Iterator[float] | None = None
         while True:
             try:
-                if self._closed:
+                if self.closed:
                     raise self._closed_error()
                 if self._link is None:
                     self._link = self._connect(deadline, patient=True)
@@ -459,6 +468,7 @@ class Client:
             except ConnectionLost as lost:
                 self._drop()
                 logger.warning("connection to %s lost (%s); connecting again", self.url, lost)
+                delays = delays or self.delays()
                 self.pause(next(delays), deadline)
             except SessionLost as error:
                 self._drop()
@@ -489,12 +499,10 @@ class Client:
         self._session.answered()
 
     def _open_session(self, link: Link, deadline: Deadline) -> bytes:
-        if link.conversation.session is None:
-            link.conversation.send(wire.OpenSession(self._session.id))
-            opened = cast(wire.SessionOpened, link.ask(("session", 0), deadline))
-            self._session.id = opened.session
-        assert self._session.id is not None
-        return self._session.id
+        link.conversation.send(wire.OpenSession(self._session.id))
+        opened = cast(wire.SessionOpened, link.ask(("session", 0), deadline))
+        self._session.id = opened.session
+        return opened.session
 
     # ------------------------------------------------------------ the link
 
@@ -542,11 +550,9 @@ def join(link: Link, replica: Replica, deadline: Deadline) -> int:
     conversation = link.conversation
     if replica.suspect:
         replica.reset()
-    if conversation.is_behind_reset(replica):
-        conversation.leave(replica)
     channel = conversation.channel_of(replica)
     if channel is not None:
-        conversation.poll(("", 0), channel)  # the server may have ended it
+        conversation.check(channel)
     else:
         channel = conversation.join(replica)
         link.ask(("joined", channel), deadline, channel)

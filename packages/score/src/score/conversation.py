@@ -13,7 +13,7 @@ from typing import Protocol
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from score_server.wire.connection import CONNECTION_CLOSED, NEED_DATA, Connection, Role
-from score_server.wire.errors import RemoteProtocolError
+from score_server.wire.errors import LocalProtocolError, RemoteProtocolError
 from score_server.wire.limits import Limits
 from score_server.wire.messages import (
     BEHIND_TRIM,
@@ -119,9 +119,9 @@ class Conversation:
         self._channel_errors: dict[int, ScoreError | ConnectionLost] = {}
         # Weak: a structure that its program has dropped needs no entries.
         self._replicas: WeakValueDictionary[int, Member] = WeakValueDictionary()
-        self._channel_of: WeakKeyDictionary[Member, int] = WeakKeyDictionary()
+        # The channel that a member has, and its ``resets`` when it joined.
+        self._places: WeakKeyDictionary[Member, tuple[int, int]] = WeakKeyDictionary()
         self._channels: set[int] = set()
-        self._resets: WeakKeyDictionary[Member, int] = WeakKeyDictionary()
         self._last_number = 0
         self.limits = Limits()
         self.session: bytes | None = None
@@ -134,11 +134,21 @@ class Conversation:
         self._out.append(message)
 
     def data_to_send(self) -> bytes:
-        """The bytes of everything in line ('' if nothing is)."""
+        """The bytes of everything in line ('' if nothing is).
+
+        Raises:
+            ProtocolError: the server's limits do not allow it.
+        """
         if not self._out:
             return b""
         out, self._out = self._out, []
-        return self._wire.send(*out)
+        try:
+            return self._wire.send(*out)
+        except LocalProtocolError as error:
+            # What this client sends has passed the limits that it knows: those announced are at fault.
+            raise ProtocolError(
+                f"the server takes less than a client has to say: {error}; is it a score-server?"
+            ) from error
 
     def next_number(self) -> int:
         """A number that no question on this connection has carried yet."""
@@ -150,25 +160,35 @@ class Conversation:
         self._leave_dropped()
         channel = self.next_number()
         self._replicas[channel] = replica
-        self._channel_of[replica] = channel
-        self._resets[replica] = replica.resets
+        self._places[replica] = (channel, replica.resets)
         self._channels.add(channel)
         self.send(Join(channel, replica.group, replica.resume(), replica.keep))
         return channel
 
     def channel_of(self, replica: Member) -> int | None:
-        """The channel that *replica* has on this connection."""
-        return self._channel_of.get(replica)
+        """The channel that *replica* has on this connection.
+
+        It is given up if *replica* was emptied since it joined, perhaps by way of another connection.
+        """
+        place = self._places.get(replica)
+        if place is None:
+            return None
+        channel, resets = place
+        if resets != replica.resets:
+            self.leave(replica)
+            return None
+        return channel
 
     def is_behind_reset(self, replica: Member) -> bool:
         """Whether *replica* was emptied (perhaps by way of another connection) since it joined here."""
-        return self._resets.get(replica, replica.resets) != replica.resets
+        place = self._places.get(replica)
+        return place is not None and place[1] != replica.resets
 
     def leave(self, replica: Member) -> None:
         """Give up *replica*'s channel, if it has one."""
-        channel = self._channel_of.pop(replica, None)
-        if channel is not None:
-            del self._replicas[channel]
+        place = self._places.pop(replica, None)
+        if place is not None:
+            del self._replicas[place[0]]
             self._leave_dropped()
 
     def _leave_dropped(self) -> None:
@@ -217,6 +237,11 @@ class Conversation:
     def error_on(self, channel: int) -> ScoreError | ConnectionLost | None:
         """What ended *channel*, if the server has ended it."""
         return self._channel_errors.get(channel)
+
+    def check(self, channel: int) -> None:
+        """Raise what ended *channel*, as ``poll`` does, if the server has ended it."""
+        if channel in self._channel_errors:
+            raise self._channel_errors[channel]
 
     def poll(self, key: Key, channel: int = 0) -> Message | None:
         """The answer to the question *key*, once it has come.

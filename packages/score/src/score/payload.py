@@ -16,7 +16,8 @@ PAYLOAD_DEPTH_MAX = 64 + 8
 
 
 def encode_update(update: Update) -> bytes:
-    return codec.encode(update.to_plain())
+    """The payload that says *update*, which ucore has made of values that it has checked."""
+    return codec.encode_loosely(update.to_plain())
 
 
 def decode_update(payload: bytes) -> Update:

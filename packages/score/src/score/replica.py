@@ -33,7 +33,7 @@ from ucore.updatable import Update
 
 from .errors import ProtocolError, ServerError, WatchOverflowError
 from .payload import decode_update
-from .runs import RUN_ENTRIES_MAX, EntryRun, read_entries
+from .runs import RUN_ENTRIES_MAX, RUN_ENTRIES_MIN, EntryRun, read_entries
 from .snapshot import Incoming, Progress, announced, decode_dump
 
 # A watch that nobody reads while its view goes on; about 100 MB of small changes.
@@ -259,9 +259,10 @@ class Replica:
         for start in range(0, len(encoded), RUN_ENTRIES_MAX):
             some = encoded[start : start + RUN_ENTRIES_MAX]
             run = None
-            if self.failure is None and self.until is None:
-                run = read_entries(some, self.position)
-            if run is None:
+            if self.failure is None and len(some) >= RUN_ENTRIES_MIN:
+                run = read_entries(some, self.tree.position)
+            # A run that goes beyond where this replica stops is taken in one by one.
+            if run is None or (self.until is not None and run.position > self.until):
                 for one in some:
                     self.receive(one)
             elif not self._append_run(run, some):
@@ -297,16 +298,16 @@ class Replica:
             entry = decode_entry(encoded)
         except ValueError as error:
             raise RemoteProtocolError(MALFORMED, f"not an entry: {error}") from error
-        if self.failure is not None or entry.position <= self.position or self._is_done():
+        here = self.tree.position
+        if self.failure is not None or entry.position <= here:
             return
-        if entry.predecessor != self.position:
+        if self.until is not None and here >= self.until:
+            return
+        if entry.predecessor != here:
             raise RemoteProtocolError(
-                OUT_OF_ORDER, f"entry {entry.position} does not follow position {self.position}"
+                OUT_OF_ORDER, f"entry {entry.position} does not follow position {here}"
             )
         self._append(entry, encoded)
-
-    def _is_done(self) -> bool:
-        return self.until is not None and self.position >= self.until
 
     def _append(self, entry: Entry, encoded: bytes, plain: object = None) -> None:
         """Apply the next entry; *plain*: what its payload decodes to, where that is known."""
@@ -359,7 +360,7 @@ class Replica:
                 f"group {self.group!r}: the change took effect at {position}, and what it gave is not known: "
                 "the view was loaded from a snapshot that holds it"
             )
-        if self._own is None or self.position < position:
+        if self._own is None or self.tree.position < position:
             raise ProtocolError(
                 f"the server says that a change stands at {position} but did not send it"
             )

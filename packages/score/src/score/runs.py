@@ -7,12 +7,10 @@ no run: it is then read entry by entry (``replica.Replica.receive``), which says
 
 from __future__ import annotations
 
-import os
 from typing import Any, Final, NamedTuple
 
-from score_server.wire.codec import INT_MAX, DecodeError, decode_loosely
+from score_server.wire.codec import INT_MAX, decode_each_loosely
 from score_server.wire.entry import SESSION_BYTES, Entry
-from score_server.wire.frames import array_head
 
 from .payload import PAYLOAD_DEPTH_MAX
 
@@ -20,11 +18,6 @@ from .payload import PAYLOAD_DEPTH_MAX
 RUN_ENTRIES_MIN, RUN_ENTRIES_MAX = 8, 128
 # Larger changes take their time elsewhere, and what is built from a run has to stay small.
 RUN_BYTES_MAX = 64 * 1024
-
-# Stands between the items that are decoded together, so that each is known to begin and end where its
-# own bytes do: nobody outside can have put into them what this process has just made up.
-_MARK: Final = os.urandom(16)
-_MARK_ENCODED: Final = bytes([0x40 | len(_MARK)]) + _MARK
 
 _TYPES: Final = (int, int, int, bytes, int, str, bytes)
 
@@ -46,7 +39,7 @@ def read_entries(encoded: list[bytes], predecessor: int) -> EntryRun | None:
     """The run that these entries are, if they are one that begins behind *predecessor*."""
     if len(encoded) < RUN_ENTRIES_MIN or sum(map(len, encoded)) > RUN_BYTES_MAX:
         return None
-    rows: Any = _decode_each(encoded, 1)
+    rows: Any = decode_each_loosely(encoded, depth_max=1)
     if (
         rows is None
         or set(map(type, rows)) != {list}
@@ -68,18 +61,5 @@ def read_entries(encoded: list[bytes], predecessor: int) -> EntryRun | None:
         return None
     if set(map(len, sessions)) != {SESSION_BYTES}:
         return None
-    changes = _decode_each(payloads, PAYLOAD_DEPTH_MAX)
+    changes = decode_each_loosely(payloads, depth_max=PAYLOAD_DEPTH_MAX)
     return None if changes is None else EntryRun(rows, changes, sessions)
-
-
-def _decode_each(encoded: list[bytes], depth_max: int) -> list[object] | None:
-    """What each of *encoded* decodes to; None when one of them is not the encoding of one item."""
-    count = 2 * len(encoded) - 1
-    try:
-        items = decode_loosely(
-            array_head(count) + _MARK_ENCODED.join(encoded), depth_max=depth_max + 1
-        )
-    except DecodeError:
-        return None
-    assert isinstance(items, list), "an array's head stands in front"
-    return items[::2] if items[1::2] == [_MARK] * (len(encoded) - 1) else None

@@ -7,7 +7,6 @@ the group's order, and the tree moves when the entry comes back.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -32,6 +31,7 @@ from .errors import (
     StoreFullError,
     WrongThreadError,
 )
+from .forks import PROCESS
 from .payload import encode_update
 from .replica import Replica
 from .snapshot import Progress, empty, encode_dump
@@ -160,8 +160,8 @@ class View:
 
     def _declaring(self, update: Update) -> Update:
         """*update*, led by a declaration of this view's nesting where the group lacks it."""
-        wanted = merge_skeletons(self.replica.tree.skeleton, self._skeleton)
-        if wanted == self.replica.tree.skeleton:
+        declared = self.replica.tree.skeleton
+        if declared == self._skeleton or merge_skeletons(declared, self._skeleton) == declared:
             return update
         return Update([[DECLARE, self._skeleton], *update.ops])
 
@@ -228,7 +228,7 @@ class View:
         self.closed = True
 
     def _own(self) -> None:
-        self._thread, self._pid = threading.get_ident(), os.getpid()
+        self._thread, self._generation = threading.get_ident(), PROCESS.generation
 
     def _check(self) -> None:
         if self.closed or self.client.closed:
@@ -236,10 +236,11 @@ class View:
             raise ClosedError(
                 f"the {what} of group {self.group!r} is closed; its content can be read, not changed"
             )
-        if self.replica.tree.in_transaction():
+        tree = self.replica.tree
+        if tree.transaction is not None and tree.in_transaction():
             raise OpenTransactionError(f"group {self.group!r}: {OPEN_TRANSACTION}")
         if threading.get_ident() != self._thread:
-            if os.getpid() == self._pid:
+            if PROCESS.generation == self._generation:
                 raise WrongThreadError(
                     f"group {self.group!r}: a structure belongs to the thread that made it; make "
                     "another one on the same client in this thread"

@@ -8,7 +8,6 @@ send a bounded window of bytes ahead (credit).
 from __future__ import annotations
 
 import logging
-import os
 import weakref
 from collections.abc import Iterator
 from types import TracebackType
@@ -19,6 +18,7 @@ from .blocking import Deadline, Link
 from .client import join
 from .conversation import ConnectionLost
 from .errors import DeadlineExceeded
+from .forks import PROCESS
 from .replica import Change, Feed, Replica
 from .view import View
 
@@ -34,7 +34,7 @@ class Follower:
     def __init__(self, view: View) -> None:
         self._view = view
         self._link: Link | None = None
-        self._pid = 0
+        self._generation = PROCESS.generation
         self._delays: Iterator[float] | None = None
         self._channel = 0
         self._credit_left = 0
@@ -66,7 +66,7 @@ class Follower:
     def _receive(self, deadline: Deadline) -> None:
         replica = self._view.replica
         if self._link is not None and (
-            self._pid != os.getpid()  # after fork: the parent's socket stays the parent's
+            self._generation != PROCESS.generation  # the parent's socket stays the parent's
             or replica.suspect
             or self._link.conversation.is_behind_reset(replica)
         ):
@@ -101,7 +101,7 @@ class Follower:
         except BaseException:
             link.close()
             raise
-        self._link, self._credit_left, self._pid = link, CREDIT_BYTES, os.getpid()
+        self._link, self._credit_left, self._generation = link, CREDIT_BYTES, PROCESS.generation
 
     def close(self) -> None:
         link, self._link = self._link, None
@@ -127,10 +127,12 @@ class Watch:
     def __next__(self) -> Change:
         """The next change; ``StopIteration`` when none came for *timeout* seconds (a new loop over the
         same watch goes on where this one stopped)."""
-        deadline = self._view.client.deadline_within(self._timeout)
+        deadline: Deadline | None = None  # most changes are here already
         while not self._feed.has_more():
             if not self._end.alive:
                 raise StopIteration  # closed: nothing will come any more
+            if deadline is None:
+                deadline = self._view.client.deadline_within(self._timeout)
             try:
                 self._follower.advance(deadline)
             except DeadlineExceeded:

@@ -18,7 +18,16 @@ from . import codes, map_ops, vec_ops
 from .base import ROOT_ID, NodeId
 from .change import Change, Failed, Literal
 from .errors import MalformedUpdateError, SkeletonError
-from .primitives import DEPTH_MAX, INT_MAX, INT_MIN, Plain, decode, decode_key
+from .primitives import (
+    DEPTH_MAX,
+    INT_MAX,
+    INT_MIN,
+    QUICK_KEYS,
+    Plain,
+    are_natives,
+    decode,
+    decode_key,
+)
 from .registry import short
 from .types import decode_skeleton, merge_skeletons
 
@@ -69,6 +78,9 @@ class Reader:
         return decode(plain)
 
     def values(self, plains: list[object], level: int = 1) -> list[object]:
+        """``value`` of each; perhaps *plains* itself."""
+        if are_natives(plains):
+            return plains
         value = self.value
         return [value(plain, level) for plain in plains]
 
@@ -76,9 +88,9 @@ class Reader:
         """``k, v, k, v`` as a dict; a key that occurs twice is malformed."""
         if len(flat) % 2:
             raise MalformedUpdateError("a map's content must be keys and values in turn")
-        keys: list[Any] = [
-            key if type(key) is str and key.isascii() else decode_key(key) for key in flat[::2]
-        ]
+        keys: list[Any] = flat[::2]
+        if not are_natives(keys, QUICK_KEYS):
+            keys = list(map(decode_key, keys))
         content: dict[object, object] = dict(zip(keys, self.values(flat[1::2], level), strict=True))
         if len(content) != len(keys):
             raise MalformedUpdateError("a key occurs twice")

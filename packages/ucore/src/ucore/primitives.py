@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import dataclasses
 import decimal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum, Flag
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from ucore.registry import (
@@ -42,8 +42,9 @@ from ucore.registry import (
 )
 
 __all__ = [
-    "CONTAINER_NUMBERS", "DEPTH_MAX", "INT_MAX", "INT_MIN", "NATIVE_TYPES", "PRIMITIVES", "Plain",
-    "Replace", "decode", "decode_key", "decode_leaf", "encode", "encode_key", "primitive", "user_row",
+    "CONTAINER_NUMBERS", "DEPTH_MAX", "INT_MAX", "INT_MIN", "NATIVE_TYPES", "PRIMITIVES",
+    "QUICK_KEYS", "Plain", "Replace", "are_natives", "decode", "decode_key", "decode_leaf", "encode", "encode_key",
+    "primitive", "user_row",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -330,6 +331,28 @@ def primitive(type_id: int, *, registry: Registry = PRIMITIVES) -> Callable[[typ
         return cls
 
     return register
+
+
+QUICK_KEYS: Final = frozenset({str, int})
+"""Keys that nearly all maps have, and whose plain form is the key itself."""
+
+
+def are_natives(column: Sequence[Any], kinds: frozenset[type] = NATIVE_TYPES) -> bool:
+    """Whether all of *column* is of these *kinds* of natives, and ``decode`` would give each as it is.
+
+    A few passes in C, where decoding them takes a call for each.
+    """
+    found = set(map(type, column))
+    if not found <= kinds:
+        return False
+    if int in found:
+        ints = column if len(found) == 1 else [item for item in column if type(item) is int]
+        if min(ints) < INT_MIN or max(ints) > INT_MAX:
+            return False
+    if str in found:
+        texts = column if len(found) == 1 else [item for item in column if type(item) is str]
+        return is_text("".join(texts))
+    return True
 
 
 # The interface that the rest of ucore uses: the registry of this process.

@@ -15,10 +15,9 @@ from typing import Any, Final, NamedTuple
 
 from . import codes
 from .base import NodeId
-from .registry import INT_MAX, INT_MIN, NATIVE_TYPES, is_text
+from .primitives import QUICK_KEYS, are_natives
 
 _LENGTHS: Final = {codes.PUT: 5, codes.APPEND: 4}
-_KEYS: Final = frozenset({str, int})
 
 
 class Run(NamedTuple):
@@ -47,7 +46,7 @@ def read_run(plains: list[Any]) -> Run | None:
     if {_LENGTHS.get(code)} != lengths:
         return None
     *keys, values = arguments
-    if not _are_natives(values, NATIVE_TYPES) or not all(_are_natives(k, _KEYS) for k in keys):
+    if not are_natives(values) or not all(are_natives(k, QUICK_KEYS) for k in keys):
         return None
     return Run(code, (positions[0], ordinals[0]), keys[0] if keys else (), values)
 
@@ -55,18 +54,3 @@ def read_run(plains: list[Any]) -> Run | None:
 def _is_one(column: tuple[Any, ...]) -> bool:
     """Whether it is one and the same int again and again; True is none."""
     return set(map(type, column)) == {int} and column.count(column[0]) == len(column)
-
-
-def _are_natives(column: tuple[Any, ...], kinds: frozenset[type]) -> bool:
-    """Whether decoding would give each as it is."""
-    found = set(map(type, column))
-    if not found <= kinds:
-        return False
-    if int in found:
-        ints = column if len(found) == 1 else [item for item in column if type(item) is int]
-        if min(ints) < INT_MIN or max(ints) > INT_MAX:
-            return False
-    if str in found:
-        texts = column if len(found) == 1 else [item for item in column if type(item) is str]
-        return is_text("".join(texts))
-    return True

@@ -88,7 +88,7 @@ class Tree:
         has changed.  Raises LocalDivergenceError when a node was changed past ucore.
         """
         assert position > self.position, f"change {position} after change {self.position}"
-        steps = update.steps
+        steps = update._steps or update.steps
         undo: list[list[object]] | None = [] if inverse or len(steps) > 1 else None
         if undo is None and effects is None:
             change = self._plain
