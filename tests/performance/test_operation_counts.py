@@ -25,6 +25,7 @@ from score.testing import server
 from score_server.core import Core
 from score_server.core.events import Connected, Received, StartCommit, Wake
 from score_server.shell.committer import Clerk
+from score_server.shell.endpoint import RUN_MAX
 from score_server.stores.memory import MemoryStore
 from score_server.wire.connection import Connection, Role, Signal
 from score_server.wire.limits import Limits
@@ -219,7 +220,7 @@ class Host:
         wire = self.wires[number]
         wire.receive_data(data)
         events = []
-        while not isinstance(message := wire.next_message(), Signal):
+        while not isinstance(message := wire.next_message_or_run(RUN_MAX), Signal):
             events.append(Received(number, message))
         self.step(*events)
 

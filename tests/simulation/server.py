@@ -32,6 +32,7 @@ from score_server.stores.base import StoreBroken, StoreFull
 from score_server.wire import connection as wire
 from score_server.wire.errors import RemoteProtocolError
 from score_server.wire.messages import SessionOpened, Submit
+from score_server.wire.runs import Input, SubmitRun, TakenRun
 
 from .disk import SimStore
 from .network import Connection
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from .world import World
 
 EVENTS_MAX = 64
+RUN_MAX = 512
 OUTPUT_BYTES = (1, 64, 256 * 1024)
 
 
@@ -109,16 +111,21 @@ class SimServer:
         number = peer.connection.number
         try:
             while len(events) < EVENTS_MAX:
-                message = peer.protocol.next_message()
+                message = peer.protocol.next_message_or_run(RUN_MAX)
                 if isinstance(message, wire.Signal):
                     break
-                if type(message) is Submit and peer.session is not None:
-                    self._world.oracle.submitted(peer.session, message)
+                if peer.session is not None:
+                    self._note_submitted(peer.session, message)
                 events.append(Received(number, message))
         except RemoteProtocolError as error:
             self._world.oracle.fail("protocol", f"a client broke the protocol: {error}")
             events.append(Faulted(number, error.code, error.text))
         return events
+
+    def _note_submitted(self, session: bytes, message: Input) -> None:
+        for each in message.each() if isinstance(message, SubmitRun) else (message,):
+            if isinstance(each, Submit):
+                self._world.oracle.submitted(session, each)
 
     def possible_events(self) -> list[tuple[str, Callable[[], None]]]:
         """What could happen next in this process: (part, event)."""
@@ -156,7 +163,8 @@ class SimServer:
         for message in messages:
             if type(message) is SessionOpened:
                 peer.session = message.session
-            self._world.oracle.answered(peer.session, number, message)
+            for each in message.each() if isinstance(message, TakenRun) else (message,):
+                self._world.oracle.answered(peer.session, number, each)
         if messages:
             peer.connection.to_client.put(peer.protocol.send(*messages))
             return

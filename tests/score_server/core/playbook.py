@@ -38,12 +38,12 @@ from score_server.wire.messages import (
     Hello,
     Join,
     Joined,
-    Message,
     OpenSession,
     Resume,
     SessionOpened,
     Submit,
 )
+from score_server.wire.runs import Input, Output, SubmitRun
 
 START_MS = 1_700_000_000_000
 
@@ -51,6 +51,11 @@ START_MS = 1_700_000_000_000
 def submit(seq: int, payload: bytes = b"x", *, channel: int = 1, settled: int = 0, seen: int = 0,
            condition: int = INTENT, follows: int = 0) -> Submit:  # fmt: skip
     return Submit(channel, seq, settled, seen, condition, follows, payload)
+
+
+def run(seq: int, *payloads: bytes, channel: int = 1, settled: int = 0, seen: int = 0) -> SubmitRun:
+    """Intents that the wire has read as one."""
+    return SubmitRun(channel, seq, settled, seen, list(payloads))
 
 
 class Playbook:
@@ -101,7 +106,7 @@ class Playbook:
             else:
                 self.reads.append(effect)
 
-    def say(self, connection: int, *messages: Message) -> None:
+    def say(self, connection: int, *messages: Input) -> None:
         self.handle(*(Received(connection, message) for message in messages))
 
     def commit(self) -> None:
@@ -152,15 +157,15 @@ class Playbook:
 
     # ------------------------------------------------------------ output
 
-    def pull(self, connection: int, bytes_max: int = 1 << 16) -> list[Message]:
+    def pull(self, connection: int, bytes_max: int = 1 << 16) -> list[Output]:
         """One pull, as the shell does it."""
         out = self.core.output(connection, bytes_max)
         self._do(self.core.take_effects())
         return out
 
-    def out(self, connection: int) -> list[Message]:
+    def out(self, connection: int) -> list[Output]:
         """All that can be sent now."""
-        out: list[Message] = []
+        out: list[Output] = []
         while self.core.has_output(connection):
             assert connection in self.woken, f"{connection} has output and was not woken"
             out += self.pull(connection)

@@ -79,8 +79,9 @@ from score_server.wire.messages import (
     WantSnapshot,
     Welcome,
 )
+from score_server.wire.runs import TakenRun
 
-from .playbook import START_MS, Playbook, submit
+from .playbook import START_MS, Playbook, run, submit
 
 
 @pytest.fixture
@@ -931,6 +932,62 @@ def test_the_commit_is_started_before_anybody_is_woken(book: Playbook) -> None:
     assert [type(effect) for effect in book.last_effects] == [StartCommit, Wake]
 
 
+# ---------------------------------------------------------------- runs
+
+
+def test_a_run_of_submissions_is_answered_by_a_run(book: Playbook) -> None:
+    book.author()
+    book.say(1, run(1, b"a", b"bc"))
+    peer = book.core._peers[1]
+    assert (peer.held, peer.held_bytes) == (2, 3)
+    book.commit()
+    assert (peer.held, peer.held_bytes, peer.lined) == (0, 0, 2)
+    assert book.told(1) == [(1, b"a"), (2, b"bc"), TakenRun(1, 1, 2)]
+    assert (peer.lined, peer.answers()) == (0, 0)
+
+
+def test_a_run_without_a_session_is_one_violation(book: Playbook) -> None:
+    book.connect(1)
+    book.join(1)
+    book.say(1, run(1, b"a", b"b"))
+    assert [type(said) for said in book.out(1)] == [Error]
+
+
+def test_each_of_a_run_on_a_channel_that_is_gone_is_refused(book: Playbook) -> None:
+    book.author()
+    book.say(1, Leave(1), run(1, b"a", b"b"))
+    assert book.out(1) == [Refused(1, CHANNEL_CLOSED, 0), Refused(2, CHANNEL_CLOSED, 0)]
+
+
+def test_the_answer_to_a_run_is_given_also_when_its_channel_goes(book: Playbook) -> None:
+    book.author()
+    book.say(1, run(1, b"a", b"b"))
+    book.commit()
+    book.say(1, Leave(1))
+    assert book.out(1) == [TakenRun(1, 1, 2)]
+    assert book.core._peers[1].answers() == 0
+
+
+def test_a_run_waits_for_what_its_author_waits_for(forgetful: Playbook) -> None:
+    book = forgetful
+    book.author(1)
+    book.fill(1, 3)
+    book.say(1, Join(2, "g", resume(book, 1)), run(4, b"a", b"b", settled=3), Ping(1))
+    assert book.batch is None
+    book.settle_all()
+    assert book.told(1)[1:] == [Pong(1), (4, b"a"), (5, b"b"), Taken(4, 4), Taken(5, 5)]
+
+
+def test_a_run_waits_for_what_decides_its_group(book: Playbook) -> None:
+    book.author(1)
+    book.fill(1, 1)
+    book.connect(2)
+    book.say(2, DeleteGroup(1, "g"))
+    book.say(1, run(2, b"a", b"b", settled=1))
+    book.settle_all()
+    assert [type(said) for said in book.out(1)] == [Error, Refused, Refused]
+
+
 # ---------------------------------------------------------------- turns
 
 
@@ -950,6 +1007,17 @@ def test_a_turn_is_granted_behind_everything_assigned() -> None:
     assert book.out(2) == []
     book.commit()
     assert book.told(2) == [(1, b"1"), (2, b"x"), TurnGranted(7, 2)]
+
+
+def test_a_run_waits_for_the_end_of_a_turn_and_ends_its_own() -> None:
+    book = turn_book()
+    book.say(2, AskTurn(1, 7))
+    book.say(3, run(1, b"a", b"b"))
+    assert book.batch is None
+    book.say(2, run(1, b"mine", b"after"))
+    book.commit()
+    assert book.told(3)[-2:] == [Taken(1, 3), Taken(2, 4)]
+    assert book.told(2)[-2:] == [Taken(1, 2), Taken(2, 5)]
 
 
 def test_while_a_turn_lasts_others_wait_and_the_holders_change_goes_first() -> None:

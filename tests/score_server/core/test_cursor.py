@@ -8,6 +8,7 @@ from score_server.core.peer import Peer
 from score_server.stores.base import GroupState, SnapshotState
 from score_server.wire.fields import ENTRIES_MAX
 from score_server.wire.messages import Synced
+from score_server.wire.runs import TakenRun
 
 POSITIONS = [1, 2, 5, 6]
 ENCODED = [b"a" * 10, b"b" * 10, b"c" * 10, b"d" * 10]
@@ -22,6 +23,11 @@ def test_without_grant_or_credit_nothing_is_sent() -> None:
     made = cursor()
     assert not made.wants()
     assert made.take(POSITIONS, ENCODED, 0, 1000) == []
+
+
+def test_a_run_is_as_many_replies_as_it_stands_for() -> None:
+    assert Due(Synced(1, 1), 1).replies() == 1
+    assert Due(TakenRun(1, 1, 7), 7).replies() == 7
 
 
 def test_a_grant_reaches_as_far_as_its_reply() -> None:

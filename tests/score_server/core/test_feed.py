@@ -7,11 +7,12 @@ import pytest
 from score_server.core import feed as feed_module
 from score_server.core.cursor import Cursor, Due, Loading
 from score_server.core.events import ReadSlice, ReadSnapshot
-from score_server.core.feed import SLICE_BYTES_MAX, Feed
+from score_server.core.feed import REPLY_BYTES, SLICE_BYTES_MAX, Feed
 from score_server.core.group import Group
 from score_server.core.peer import Peer
 from score_server.stores.base import GroupState, NewEntry, SnapshotState
-from score_server.wire.messages import Entries, Message, SnapshotChunk, Synced
+from score_server.wire.messages import Entries, SnapshotChunk, Synced
+from score_server.wire.runs import Output, TakenRun
 
 
 def group(name: str = "g", stored: int = 0) -> Group:
@@ -37,8 +38,8 @@ def ask(cursor: Cursor, needs: int) -> Synced:
     return synced
 
 
-def served(feed: Feed, cursor: Cursor, bytes_max: int = 1000) -> list[Message]:
-    out: list[Message] = []
+def served(feed: Feed, cursor: Cursor, bytes_max: int = 1000) -> list[Output]:
+    out: list[Output] = []
     feed.serve(cursor, bytes_max, out)
     return out
 
@@ -66,6 +67,19 @@ def test_entries_go_before_the_reply_that_needs_them() -> None:
     assert cursor.peer.lined == 0
     assert not feed.stir(cursor)
     assert feed.reads == []
+
+
+def test_a_run_of_replies_goes_behind_its_entries_and_counts_as_many() -> None:
+    feed, made = Feed(), group()
+    publish(made, 1, 2, 3)
+    cursor = join(made)
+    taken = TakenRun(1, 1, 3)
+    cursor.line.append(Due(taken, 3))
+    cursor.peer.lined += 3
+    cursor.grant = 3
+    out: list[Output] = []
+    assert feed.serve(cursor, 1000, out) == 1000 - 6 - 3 * REPLY_BYTES
+    assert (out, cursor.peer.lined) == ([Entries(1, [b"e1", b"e2", b"e3"]), taken], 0)
 
 
 def test_a_reply_that_needs_nothing_new_is_due_at_once() -> None:

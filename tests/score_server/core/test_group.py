@@ -34,6 +34,18 @@ def test_an_entry_names_its_predecessor_and_chains_to_it() -> None:
     assert decode_entry(second.encoded) == (2, 1, 1000, S, 2, "me", b"x" * 10)
 
 
+def test_a_run_is_appended_as_its_entries_would_be() -> None:
+    group, one = made(), made()
+    for each in (group, one):
+        append(each, 1, 500)
+        each.next_position = 4  # others were rolled back
+    entries = group.append_run(S, 2, "me", [b"a", b"b"], 1000)
+    assert entries == [one.append(S, 2, "me", b"a", 1000), one.append(S, 3, "me", b"b", 1000)]
+    assert type(entries[1]) is NewEntry
+    assert group.append_run(S, 4, "me", [b"c"], 700) == [one.append(S, 4, "me", b"c", 700)]
+    assert (group.assigned_head, group.assigned_chain) == (one.assigned_head, one.assigned_chain)
+
+
 def test_assigned_and_durable_heads_part_and_meet() -> None:
     group = made()
     entries = [append(group, 1), append(group, 2)]

@@ -32,7 +32,7 @@ from score_server.core.events import Connected, Ticked
 from score_server.core.feed import Feed
 from score_server.core.group import Group
 from score_server.core.joins import Joins
-from score_server.core.sequencer import Sequencer
+from score_server.core.sequencer import Answer, Sequencer
 from score_server.core.session import Session
 from score_server.stores.base import AppendRefused, Commit
 from score_server.stores.memory import MemoryStore
@@ -73,6 +73,7 @@ from score_server.wire.messages import (
     Taken,
     Welcome,
 )
+from score_server.wire.runs import Input
 
 from .playbook import Playbook, decoded
 
@@ -154,8 +155,8 @@ class WiredPlaybook(Playbook):
         ends = (Connection(Role.CLIENT), Connection(Role.SERVER))
         client, server = self.wires.setdefault(connection, ends)
         server.receive_data(client.send(*messages))
-        came: list[Message] = []
-        while not isinstance(message := server.next_message(), Signal):
+        came: list[Input] = []
+        while not isinstance(message := server.next_message_or_run(3), Signal):
             came.append(message)
         if came:
             super().say(connection, *came)
@@ -717,7 +718,7 @@ BUGS = {
     "the head is not rolled back": (Group, "roll_back", "= self.durable_head, self.durable_chain", "= self.assigned_head, self.assigned_chain"),
     "positions are used again": (Group, "roll_back", "self.number = 0", "self.next_position = self.durable_head + 1; self.number = 0"),
     "outcomes are not rolled back": (Sequencer, "failed", "session.put(seq, record)", "pass"),
-    "refusals are not rolled back": (Sequencer, "failed", "_replace(message=answer.instead, needs=0)", "_replace()"),
+    "refusals are not rolled back": (Answer, "taken_back", "_replace(message=self.instead, needs=0)", "_replace()"),
     "a rolled back head is waited for": (Group, "roll_back", "self.number = 0", "pass"),
     "a no that nothing keeps": (Sequencer, "ask", "self._record(session, seq, record)", "pass"),
     "a no before it is durable": (Sequencer, "ask", "record.position, record.pin_number", "record.position, 0"),

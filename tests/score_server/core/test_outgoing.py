@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from score_server.core.cursor import Cursor, Loading
 from score_server.core.events import LookUp, ReadPage, ReadSlice, SliceRead, SnapshotRead
+from score_server.core.feed import REPLY_BYTES
 from score_server.core.group import Group
 from score_server.core.outgoing import GROUPS_PER_PAGE, Outgoing
 from score_server.core.peer import Peer
@@ -17,6 +18,7 @@ from score_server.wire.messages import (
     SnapshotChunk,
     Synced,
 )
+from score_server.wire.runs import TakenRun
 
 STATE = GroupState("g", b"i" * 16, 2, b"c" * 16)
 ROW = ["g", b"i" * 16, 2, 0, 0, 0, 0, False]
@@ -37,6 +39,16 @@ def test_what_is_said_wakes_and_comes_out_in_order_within_its_budget() -> None:
     assert list(out.woken) == [1]
     assert out.output(peer, 1) == [Pong(1)]
     assert out.output(peer, 1) == [Pong(2)]
+
+
+def test_a_run_of_replies_takes_as_much_of_the_budget() -> None:
+    out, peer, cursor = made()
+    run = TakenRun(1, 1, 2)
+    out.say(peer, run)
+    out.say(peer, Pong(2))
+    assert out.output(peer, 2 * REPLY_BYTES) == [run]
+    out.line_up(cursor, run, 2)
+    assert peer.lined == 2
 
 
 def test_a_reply_waits_for_its_entries_and_channels_take_turns() -> None:

@@ -44,8 +44,9 @@ from score_server.wire.messages import (
     Taken,
     TurnGranted,
 )
+from score_server.wire.runs import TakenRun
 
-from .playbook import Playbook, submit
+from .playbook import Playbook, run, submit
 
 
 @pytest.fixture
@@ -60,6 +61,73 @@ def fatal(book: Playbook, connection: int, code: int) -> str:
     assert (error.code, error.channel) == (code, 0)
     assert connection in book.closing
     return error.text
+
+
+# ---------------------------------------------------------------- runs
+
+
+def test_a_run_is_taken_as_its_messages_would_be(book: Playbook) -> None:
+    one = Playbook()
+    for each in (book, one):
+        each.author()
+    book.say(1, run(1, b"a", b"bc", seen=0), submit(3, b"d"))
+    one.say(1, submit(1, b"a"), submit(2, b"bc"), submit(3, b"d"))
+    assert book.batch == one.batch
+    assert book.batch is not None
+    assert [outcome.position for outcome in book.batch.sessions[0].outcomes] == [1, 2, 3]
+    book.commit()
+    assert book.told(1) == [(1, b"a"), (2, b"bc"), (3, b"d"), TakenRun(1, 1, 2), Taken(3, 3)]
+    assert book.store.look_up("g", 3)[0] is not None
+
+
+def test_a_run_whose_batch_fails_is_refused_one_by_one(book: Playbook) -> None:
+    session = book.author()
+    book.say(1, run(1, b"a", b"b"))
+    book.fail()
+    assert book.told(1) == [Refused(1, STORE_FULL, 0), Refused(2, STORE_FULL, 0)]
+    peer, author = book.core._peers[1], book.core._sessions[session]
+    assert (peer.held, peer.held_bytes, author.outcomes) == (0, 0, {})
+    book.say(1, run(1, b"a", b"b"))
+    book.commit()
+    assert book.told(1) == [(3, b"a"), (4, b"b"), TakenRun(1, 3, 2)]
+
+
+def test_a_name_in_a_run_that_is_known_has_its_first_answer_again(book: Playbook) -> None:
+    book.author()
+    book.say(1, submit(2, b"b"))
+    book.commit()
+    book.out(1)
+    book.say(1, run(1, b"a", b"b", b"c"))
+    book.commit()
+    assert book.told(1) == [Taken(2, 1), (2, b"a"), (3, b"c"), Taken(1, 2), Taken(3, 3)]
+
+
+def test_a_run_that_was_settled_is_a_violation(book: Playbook) -> None:
+    book.author()
+    book.say(1, submit(5, settled=4), run(4, b"a", b"b"))
+    assert "seq 4 was declared settled" in fatal(book, 1, OUT_OF_ORDER)
+
+
+def test_a_run_goes_as_far_as_the_limit_of_unsettled_submissions() -> None:
+    book = Playbook(Limits(unsettled_max=3))
+    book.author()
+    book.say(1, run(1, b"a", b"b", b"c"))
+    book.commit()
+    assert book.told(1)[-1] == TakenRun(1, 1, 3)
+    book.say(1, run(4, b"d", b"e", settled=2))
+    assert book.batch is not None
+    book.say(1, run(6, b"f", b"g", settled=2))
+    assert "3 submissions are not settled" in fatal(book, 1, TOO_MANY)
+
+
+def test_promised_noes_do_not_count_against_a_run() -> None:
+    book = Playbook(Limits(unsettled_max=3))
+    session = book.author()
+    book.say(1, AskOutcome(1, session, 9), AskOutcome(2, session, 8))
+    book.commit()
+    book.say(1, run(1, b"a", b"b", b"c"))
+    book.commit()
+    assert book.told(1)[-1] == TakenRun(1, 1, 3)
 
 
 # ---------------------------------------------------------------- the commit

@@ -32,6 +32,20 @@ def test_loading_and_writing_are_inverse() -> None:
     assert loaded.change({2, 7, 8, 99}) == SessionChange(ID, "me", 1000, 4, outcomes)
 
 
+def test_a_run_is_put_as_its_records_would_be_if_all_of_it_is_new() -> None:
+    made, one = session(_2=taken(1)), session(_2=taken(1))
+    made.settle(1, pinned_max=9)
+    made.refusals[9] = Refusal(NOT_HEAD, 1, "g", 0)
+    for known in (range(1, 3), range(2, 4), range(8, 10)):
+        assert not made.is_new(known)
+    assert made.is_new(range(3, 9))
+    made.put_run(range(3, 5), 7, "g", 4, 6)
+    one.put(3, Record(7, "g", 4, 6))
+    one.put(4, Record(8, "g", 4, 6))
+    assert made.outcomes == one.outcomes
+    assert type(made.outcomes[4]) is Record
+
+
 def test_what_is_settled_is_forgotten_with_its_refusals() -> None:
     made = session(_1=taken(1), _3=taken(2))
     made.refusals = {2: Refusal(NOT_HEAD, 1, "g", 0), 4: Refusal(NOT_HEAD, 1, "g", 0)}

@@ -25,6 +25,17 @@ def test_turns_are_granted_in_order_one_at_a_time() -> None:
     assert turns.idle
 
 
+def test_a_group_is_quiet_until_somebody_asks_and_when_all_is_over() -> None:
+    table: TurnTable[str, str] = TurnTable()
+    assert table.is_quiet("g")
+    table.ask("g", Asked(1, 1, 7))
+    assert not table.is_quiet("g")
+    assert table.is_quiet("h")
+    table.leave("g", 1, 1)
+    table.grant("g", 0, LEASE)
+    assert table.is_quiet("g")
+
+
 def test_only_the_holder_ends_its_turn() -> None:
     turns: Turns[str] = Turns()
     wait(turns, Asked(1, 1, 7))

@@ -13,9 +13,12 @@ from score_server.shell.endpoint import (
     EVENTS_MAX,
     LINGER_S_MAX,
     LINGER_WHEN_STOPPING_S_MAX,
+    RUN_MAX,
+    RUN_PER_EVENT,
 )
 from score_server.shell.sweeper import REAP_S
 from score_server.wire.messages import (
+    INTENT,
     MALFORMED,
     OUT_OF_ORDER,
     OVERLOADED,
@@ -24,10 +27,15 @@ from score_server.wire.messages import (
     TOO_LARGE,
     Error,
     Hello,
+    Join,
+    OpenSession,
     Ping,
     Pong,
+    SessionOpened,
+    Submit,
     Welcome,
 )
+from score_server.wire.runs import SubmitRun
 
 # ---------------------------------------------------------------- talking
 
@@ -248,6 +256,23 @@ async def test_a_client_that_takes_no_answers_is_not_read_from(
     client.take_again()
     for token in range(20 * EVENTS_MAX):
         assert await client.receive() == Pong(token)
+
+
+async def test_submissions_that_come_together_are_one_event(
+    stage: Any, autojump_clock: Any
+) -> None:
+    opened, asked = SessionOpened(b"s" * 16), Received(1, OpenSession(None))
+    stage.core.extra = lambda event: stage.core._say(1, opened) if event == asked else []
+    client = stage.connect()
+    await client.greet()
+    client.send(OpenSession(None), Join(1, "g", None))
+    assert await client.receive() == opened
+    client.send(*[Submit(1, seq, 0, 0, INTENT, 0, b"x") for seq in range(1, 2 * RUN_MAX + 2)])
+    await stage.settled()
+    runs = [said.message for said in stage.core.told(Received) if type(said.message) is SubmitRun]
+    assert [len(run.payloads) for run in runs] == [RUN_MAX, RUN_MAX]
+    # One step for each, so that others have theirs between them.
+    assert RUN_MAX // RUN_PER_EVENT >= EVENTS_MAX
 
 
 async def test_a_congested_client_can_be_told_goodbye(stage: Any, autojump_clock: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Iterable
 
+import cbor2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from score_server.wire.connection import (
 from score_server.wire.errors import LocalProtocolError, RemoteProtocolError
 from score_server.wire.limits import HELLO_FRAME_BYTES_MAX, Limits
 from score_server.wire.messages import (
+    CODES,
     MALFORMED,
     OUT_OF_ORDER,
     TOO_LARGE,
@@ -46,6 +48,7 @@ from score_server.wire.messages import (
     Taken,
     Welcome,
 )
+from score_server.wire.runs import SubmitRun, TakenRun
 
 from .golden import BATCH, CHAIN, DIGEST, ENTRY_BYTES, GOLDEN, INCARNATION, PAYLOAD, SESSION
 
@@ -159,6 +162,74 @@ def test_messages_over_a_frame_go_into_several() -> None:
     assert len(data) > 2 * LIMITS.frame_bytes_max
     server.receive_data(data)
     assert drain(server) == messages
+
+
+def runs(connection: Connection, count_max: int = 8) -> list[object]:
+    found: list[object] = []
+    while isinstance(message := connection.next_message_or_run(count_max), tuple):
+        found.append(message)
+    return found
+
+
+def test_submissions_that_go_on_from_one_another_are_read_as_one() -> None:
+    client, server = pair()
+    said = [submit(1), submit(2), submit(3), Ping(1), submit(4), Ping(2), submit(5), submit(6)]
+    server.receive_data(client.send(*said))
+    (first, *rest) = runs(server)
+    assert first == SubmitRun(1, 1, 0, 0, [PAYLOAD] * 3)
+    assert rest == [Ping(1), submit(4), Ping(2), SubmitRun(1, 5, 0, 0, [PAYLOAD] * 2)]
+    server.receive_data(client.send(*[submit(seq) for seq in range(7, 12)]))
+    assert [len(run.payloads) for run in runs(server, 3) if isinstance(run, SubmitRun)] == [3, 2]
+    assert server.next_message() is NEED_DATA
+
+
+@pytest.mark.parametrize("what", ["longer than allowed", "its own successor", "trailing bytes"])
+def test_a_fault_behind_a_run_is_named_and_the_run_has_counted(what: str) -> None:
+    client, server = pair()
+    one, two, wrong = (frames(client.send(submit(seq)))[0][1:] for seq in (1, 2, 3))
+    if what == "longer than allowed":
+        wrong = cbor2.dumps([CODES[Submit], 1, 3, 0, 0, 0, 0, bytes(101)])
+    elif what == "its own successor":
+        wrong = cbor2.dumps([CODES[Submit], 1, 3, 3, 0, 0, 0, PAYLOAD])
+    else:
+        wrong += b"\x00"
+    server.receive_data(frame(one, two, wrong))
+    assert server.next_message_or_run(8) == SubmitRun(1, 1, 0, 0, [PAYLOAD] * 2)
+    with pytest.raises(RemoteProtocolError):
+        server.next_message_or_run(8)
+
+
+def test_a_run_of_answers_is_sent_as_the_messages_that_it_stands_for() -> None:
+    client, server = pair()
+    entries, run = Entries(1, [ENTRY_BYTES]), TakenRun(1, 1, 9)
+    pass_on(client, server, *[submit(seq) for seq in range(1, 10)])
+    data = server.send(entries, run, Taken(10, 10))
+    assert len(frames(data)) == 1
+    client.receive_data(data)
+    assert drain(client) == [entries, *run.each(), Taken(10, 10)]
+    assert data == server.send(entries, *run.each(), Taken(10, 10))
+
+
+@pytest.mark.parametrize("limit", [{"frame_items_max": 32}, {"frame_bytes_max": 400}])
+def test_a_run_of_answers_over_a_frame_goes_into_several(limit: dict[str, int]) -> None:
+    client, server = pair()
+    server.limits = LIMITS._replace(**limit)
+    run = TakenRun(1, 1, 100)
+    data = server.send(run)
+    assert len(frames(data)) > 1
+    client.receive_data(data)
+    assert drain(client) == list(run.each())
+
+
+def test_a_run_of_answers_is_checked_like_its_messages() -> None:
+    client, server = pair()
+    with pytest.raises(LocalProtocolError, match="a client does not send Taken"):
+        client.send(TakenRun(1, 1, 2))
+    with pytest.raises(LocalProtocolError, match=r"Taken\.seq must be"):
+        server.send(TakenRun(0, 1, 2))
+    _, unopened = pair(opened=False)
+    with pytest.raises(LocalProtocolError, match="cannot send Taken"):
+        unopened.send(TakenRun(1, 1, 2))
 
 
 def test_items_over_a_frame_go_into_several() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import cbor2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from score_server.wire.entry import (
     Entry,
     decode_entry,
     encode_entry,
+    encode_run,
     next_chain,
     snapshot_digest,
 )
@@ -47,6 +49,29 @@ def test_the_chain_is_a_hash_over_the_chain_before_and_the_bytes() -> None:
 @given(ENTRIES)
 def test_decoding_is_the_inverse_of_encoding(entry: Entry) -> None:
     assert decode_entry(encode_entry(entry)) == entry
+
+
+@FUZZ
+@given(ENTRIES, st.lists(st.binary(max_size=300), min_size=1, max_size=9))
+def test_a_run_is_the_same_bytes_as_its_entries_one_by_one(
+    first: Entry, payloads: list[bytes]
+) -> None:
+    last = len(payloads) - 1
+    if max(first.position, first.seq) > TOP - last:
+        with pytest.raises(ValueError, match="must be an integer"):
+            encode_run(first, payloads, INCARNATION)
+        return
+    encoded, chains = encode_run(first, payloads, INCARNATION)
+    chain, before = INCARNATION, first.predecessor
+    for index, payload in enumerate(payloads):
+        entry = first._replace(
+            position=first.position + index, predecessor=before, seq=first.seq + index,
+            payload=payload,
+        )  # fmt: skip
+        before, chain = entry.position, next_chain(chain, encoded[index])
+        assert (decode_entry(encoded[index]), encoded[index]) == (entry, encode_entry(entry))
+        assert encoded[index] == cbor2.dumps(list(entry))
+        assert chains[index] == chain
 
 
 def test_an_entry_is_little_longer_than_its_payload() -> None:

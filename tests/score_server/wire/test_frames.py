@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import cbor2
@@ -11,19 +11,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from score_server.wire import frames
 from score_server.wire.errors import RemoteProtocolError
-from score_server.wire.fields import read_count, read_message, to_plain
+from score_server.wire.fields import encode_message, read_count, read_message
 from score_server.wire.frames import (
     FrameBuffer,
     FrameError,
     array_head,
-    encode_frames,
 )
 from score_server.wire.messages import MALFORMED, TOO_LARGE, Message
 
 from .golden import BATCH, GOLDEN
 
 MIB = 1 << 20
+
+
+def encode_frames(
+    messages: Sequence[list[object] | Message], bytes_max: int, items_max: int = 10**6
+) -> bytes:
+    """*messages*, each in a part of its own that counts for one item."""
+    encoded = [
+        encode_message(message) if isinstance(message, tuple) else cbor2.dumps(message)
+        for message in messages
+    ]
+    return frames.encode_frames([(data, 1, 1) for data in encoded], bytes_max, items_max)
 
 
 def messages_of(body: bytes) -> list[Message]:
@@ -49,7 +60,7 @@ def bodies(data: bytes) -> list[bytes]:
 @pytest.mark.parametrize("name", GOLDEN)
 def test_a_message_in_its_frame_is_these_bytes(name: str) -> None:
     message, encoded = GOLDEN[name]
-    assert encode_frames([to_plain(message)], MIB).hex() == encoded
+    assert encode_frames([message], MIB).hex() == encoded
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -69,7 +80,7 @@ def test_these_bytes_split_anywhere_are_the_message(name: str) -> None:
 
 def test_a_batch_is_these_bytes() -> None:
     messages, encoded = BATCH
-    assert encode_frames([to_plain(message) for message in messages], MIB).hex() == encoded
+    assert encode_frames(messages, MIB).hex() == encoded
     assert messages_of(bodies(bytes.fromhex(encoded))[0]) == messages
 
 
@@ -201,3 +212,19 @@ def test_a_message_longer_than_a_frame_is_refused_wherever_it_stands() -> None:
     for messages in ([long], [[9, 1], long], [long, [9, 1]]):
         with pytest.raises(FrameError, match="a message of 44 bytes; a frame holds 35"):
             encode_frames(messages, 40)
+
+
+def test_frames_hold_no_more_items_than_are_allowed() -> None:
+    parts = [(cbor2.dumps([9, number]), 1, number) for number in (1, 2, 3, 4)]
+    found = bodies(frames.encode_frames(parts, MIB, 4))
+    assert [cbor2.loads(body) for body in found] == [[[9, 1], [9, 2]], [[9, 3]], [[9, 4]]]
+    with pytest.raises(FrameError, match="a message of 4 items; a frame holds 3"):
+        frames.encode_frames(parts, MIB, 3)
+
+
+def test_messages_that_were_encoded_as_one_count_as_many() -> None:
+    run = cbor2.dumps([9, 1]) + cbor2.dumps([9, 2])
+    parts = [(cbor2.dumps([9, 0]), 1, 1), (run, 2, 2), (cbor2.dumps([9, 3]), 1, 1)]
+    assert bodies(frames.encode_frames(parts, MIB, 4)) == [cbor2.dumps([[9, n] for n in range(4)])]
+    found = bodies(frames.encode_frames(parts, MIB, 2))
+    assert [cbor2.loads(body) for body in found] == [[[9, 0]], [[9, 1], [9, 2]], [[9, 3]]]

@@ -60,6 +60,7 @@ from ..wire.messages import (
     TurnGranted,
     Welcome,
 )
+from ..wire.runs import Output, SubmitRun, TakenRun
 from .compactors import COMPACT, Compactors
 from .cursor import Cursor
 from .deletion import Deletions
@@ -155,7 +156,7 @@ class Core:
         peer = self._peers.get(connection)
         return peer is not None and peer.has_output()
 
-    def output(self, connection: int, bytes_max: int) -> list[Message]:
+    def output(self, connection: int, bytes_max: int) -> list[Output]:
         """What may be sent now, about *bytes_max* bytes of it, at least one message if there is
         any.  Channels take turns.  May be empty although ``has_output`` was true."""
         peer = self._peers.get(connection)
@@ -260,10 +261,18 @@ class Core:
         peer = self._peers.get(event.connection)
         if peer is None or peer.closing or self._stopping:
             return
-        if peer.must_wait(event.message):
-            peer.stalled.append(event.message)
+        if not isinstance(event.message, SubmitRun):
+            self._hear(peer, event.message)
+        elif not self._submit_run(peer, event.message):
+            for message in event.message.each():
+                if not peer.closing:
+                    self._hear(peer, message)
+
+    def _hear(self, peer: Peer, message: Message) -> None:
+        if peer.must_wait(message):
+            peer.stalled.append(message)
         else:
-            self._obey(peer, event.message)
+            self._obey(peer, message)
 
     def _obey(self, peer: Peer, message: Message) -> None:
         try:
@@ -320,12 +329,26 @@ class Core:
             return
         peer.held += 1
         peer.held_bytes += len(message.payload)
-        if cursor is None:
+        if cursor is None or self._turns.is_quiet(cursor.group):
             self._judge(peer, message)
         elif not self._turns.park(cursor.group, peer.number, message.channel, message):
             self._judge(peer, message)
             self._turns.end(cursor.group, peer.number, message.channel)
             self._advance_turns(cursor.group)
+
+    def _submit_run(self, peer: Peer, run: SubmitRun) -> bool:
+        """As ``_submit`` for each of *run*, in one go, if none of them has to wait or be judged."""
+        session, cursor = peer.session, peer.cursors.get(run.channel)
+        if session is None or cursor is None or peer.waiting:
+            return False
+        group, number, label = cursor.group, peer.number, peer.label
+        if group.undecided or not self._turns.is_quiet(group):
+            return False
+        if not self._sequencer.submit_run(number, session, label, group, run, self._now_ms):
+            return False
+        peer.held += len(run.payloads)
+        peer.held_bytes += sum(map(len, run.payloads))
+        return True
 
     def _judge(self, peer: Peer, message: Submit) -> None:
         session, cursor = peer.session, peer.cursors.get(message.channel)
@@ -400,12 +423,6 @@ class Core:
         peer.held += 1
         self._sequencer.ask(peer.number, message)
 
-    def _ping(self, peer: Peer, message: Ping) -> None:
-        self._out.say(peer, Pong(message.token))
-
-    def _list_groups(self, peer: Peer, message: ListGroups) -> None:
-        self._out.say(peer, message)  # its turn to be answered is when it would be sent
-
     def _bye(self, peer: Peer, message: Bye) -> None:
         self._forget_turns(peer)
         session = peer.session
@@ -457,9 +474,6 @@ class Core:
 
     # ------------------------------------------------------------ channels
 
-    def _join(self, peer: Peer, message: Join) -> None:
-        self._joins.join(peer, message)
-
     def _leave(self, peer: Peer, message: Leave) -> None:
         self._close_channel(peer, message.channel)
 
@@ -469,7 +483,7 @@ class Core:
         if cursor is None:
             return
         peer.ready.pop(channel, None)
-        peer.lined -= len(cursor.line)
+        peer.lined -= sum(due.replies() for due in cursor.line)
         self._out.feed.forget(cursor)
         self._leave_turns(cursor)
         group = cursor.group
@@ -490,20 +504,6 @@ class Core:
         if group.is_idle() and self._residents.groups.get(group.name) is group:
             del self._residents.groups[group.name]
             self._out.feed.let_go(group)
-
-    # ------------------------------------------------------------ whole groups
-
-    def _delete_group(self, peer: Peer, message: DeleteGroup) -> None:
-        self._deletions.delete(peer, message)
-
-    def _offer_snapshot(self, peer: Peer, message: OfferSnapshot) -> None:
-        self._snapshots.offer(peer, message, None)
-
-    def _put_snapshot(self, peer: Peer, message: PutSnapshot) -> None:
-        self._snapshots.put(peer, message)
-
-    def _trim(self, peer: Peer, message: Trim) -> None:
-        self._snapshots.trim(peer, message)
 
     # ------------------------------------------------------------ the store
 
@@ -651,7 +651,7 @@ class Core:
         peer = self._peers.get(answer.connection)
         if peer is None or peer.closing:
             return
-        peer.held -= 1
+        peer.held -= answer.message.length if type(answer.message) is TakenRun else 1
         peer.held_bytes -= answer.size
         cursor = peer.cursors.get(answer.channel)
         if cursor is not None:
@@ -682,19 +682,19 @@ _EVENTS: dict[type[Event], Callable[[Core, Any], None]] = {
 _MESSAGES: dict[type[Message], Callable[[Core, Peer, Any], None]] = {
     Hello: Core._hello,
     OpenSession: Core._open_session,
-    Join: Core._join,
+    Join: lambda core, *said: core._joins.join(*said),
     Leave: Core._leave,
     Submit: Core._submit,
     Sync: Core._sync,
     Credit: Core._credit,
     AskOutcome: Core._ask_outcome,
-    Ping: Core._ping,
-    ListGroups: Core._list_groups,
+    Ping: lambda core, peer, message: core._out.say(peer, Pong(message.token)),
+    ListGroups: lambda core, *said: core._out.say(*said),  # answered when it would be sent
     Bye: Core._bye,
     AskTurn: Core._ask_turn,
     EndTurn: Core._end_turn,
-    OfferSnapshot: Core._offer_snapshot,
-    PutSnapshot: Core._put_snapshot,
-    Trim: Core._trim,
-    DeleteGroup: Core._delete_group,
+    OfferSnapshot: lambda core, *said: core._snapshots.offer(*said, None),
+    PutSnapshot: lambda core, *said: core._snapshots.put(*said),
+    Trim: lambda core, *said: core._snapshots.trim(*said),
+    DeleteGroup: lambda core, *said: core._deletions.delete(*said),
 }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..stores.base import SnapshotState
 from ..wire.fields import ENTRIES_MAX
-from ..wire.messages import Message
+from ..wire.runs import Output, TakenRun
 from .few import Few
 
 if TYPE_CHECKING:
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 
 
 class Due(NamedTuple):
-    """A reply in line: it goes out when everything up to position *needs* has gone."""
+    """A reply, or a run of them, in line: it goes out when everything up to position *needs* has gone."""
 
-    message: Message
+    message: Output
     needs: int
+
+    def replies(self) -> int:
+        """How many replies it is."""
+        return self.message.length if type(self.message) is TakenRun else 1
 
 
 class Loading:

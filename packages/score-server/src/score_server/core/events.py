@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..stores.base import Commit, GroupState
-from ..wire.messages import Message
+from ..wire.runs import Input
 
 # ---------------------------------------------------------------- events
 
@@ -22,10 +22,10 @@ class Connected(NamedTuple):
 
 
 class Received(NamedTuple):
-    """A message that the wire's state tables have let through."""
+    """A message, or a run of submissions, that the wire's state tables have let through."""
 
     connection: int
-    message: Message
+    message: Input
 
 
 class Faulted(NamedTuple):

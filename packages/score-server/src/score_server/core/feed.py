@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from ..wire.messages import Entries, Message, SnapshotChunk
+from ..wire.messages import Entries, SnapshotChunk
+from ..wire.runs import Output
 from .cursor import Cursor
 from .events import Read, ReadSlice, ReadSnapshot
 from .group import Group
@@ -132,14 +133,16 @@ class Feed:
             waiting.append(cursor)
         return False
 
-    def serve(self, cursor: Cursor, bytes_max: int, out: list[Message]) -> int:
+    def serve(self, cursor: Cursor, bytes_max: int, out: list[Output]) -> int:
         """Move what *cursor* has, entries before the replies that need them, to *out* until
         *bytes_max* are used up; returns the rest."""
         while bytes_max > 0:
             if cursor.reply_is_due():
-                out.append(cursor.line.popleft().message)
-                cursor.peer.lined -= 1
-                bytes_max -= REPLY_BYTES
+                due = cursor.line.popleft()
+                replies = due.replies()
+                out.append(due.message)
+                cursor.peer.lined -= replies
+                bytes_max -= REPLY_BYTES * replies
                 continue
             if cursor.loading is not None:
                 part = cursor.take_chunk()

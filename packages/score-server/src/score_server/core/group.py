@@ -15,10 +15,11 @@ Rules
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from ..stores.base import GroupState, NewEntry, NewTrim
-from ..wire.entry import Entry, encode_entry, next_chain
+from ..wire.entry import Entry, encode_entry, encode_run, next_chain
 from ..wire.limits import MIB
 from ..wire.messages import Message
 from .few import Few
@@ -33,6 +34,8 @@ RECENT_BYTES_MAX = 1024 * 1024
 # A log is worth folding when reading it costs more than reading what it was folded into.
 TAIL_BYTES_MIN = MIB
 TAIL_PER_SNAPSHOT = 2
+# What ``_make`` does, without its check of the length.
+_NEW = tuple.__new__
 
 
 class Recent:
@@ -50,13 +53,12 @@ class Recent:
     def extend(self, entries: list[NewEntry]) -> int:
         """Add what has become durable, and return its bytes; let the oldest go in halves, so that it
         costs little."""
-        before = self.size
-        for entry in entries:
-            self.positions.append(entry.position)
-            self.encoded.append(entry.encoded)
-            self.chains.append(entry.chain)
-            self.size += len(entry.encoded)
-        added = self.size - before
+        encoded = [entry.encoded for entry in entries]
+        self.positions += [entry.position for entry in entries]
+        self.encoded += encoded
+        self.chains += [entry.chain for entry in entries]
+        added = sum(map(len, encoded))
+        self.size += added
         if self.size > RECENT_BYTES_MAX:
             cut = 0
             while self.size > RECENT_BYTES_MAX // 2:
@@ -122,6 +124,23 @@ class Group:
         self.next_position = position + 1
         self.assigned_head, self.assigned_chain = position, chain
         return NewEntry(self.name, position, predecessor, encoded, chain, self.time_ms)
+
+    def append_run(
+        self, session: bytes, seq: int, label: str, payloads: list[bytes], now_ms: int
+    ) -> list[NewEntry]:
+        """As ``append`` for each of *payloads*, under the names from *seq* on; in one go."""
+        if now_ms > self.time_ms:
+            self.time_ms = now_ms
+        position, predecessor = self.next_position, self.assigned_head
+        first = Entry(position, predecessor, self.time_ms, session, seq, label, payloads[0])
+        encoded, chains = encode_run(first, payloads, self.assigned_chain)
+        self.next_position = position + len(payloads)
+        self.assigned_head, self.assigned_chain = self.next_position - 1, chains[-1]
+        positions = range(position, self.next_position)
+        predecessors = (predecessor, *positions)
+        same = repeat(self.name), repeat(self.time_ms)
+        rows = zip(same[0], positions, predecessors, encoded, chains, same[1], strict=False)
+        return [_NEW(NewEntry, row) for row in rows]
 
     def assign_trim(self, trim: NewTrim) -> None:
         """Of what follows, *trim* has happened.  An empty group begins with its snapshot."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ..stores.base import GroupState
 from ..wire.limits import Limits
-from ..wire.messages import GroupPage, ListGroups, Message
+from ..wire.messages import GroupPage, ListGroups
+from ..wire.runs import Output, TakenRun
 from . import snapshots
 from .cursor import Cursor, Due
 from .events import Effect, LookUp, ReadPage, SliceRead, SnapshotRead
@@ -30,15 +31,16 @@ class Outgoing:
     def wake(self, peer: Peer) -> None:
         self.woken[peer.number] = None
 
-    def say(self, peer: Peer, message: Message) -> None:
+    def say(self, peer: Peer, message: Output) -> None:
         """Tell *peer* at once, whatever its channels do."""
         peer.control.append(message)
         self.wake(peer)
 
-    def line_up(self, cursor: Cursor, message: Message, needs: int) -> None:
+    def line_up(self, cursor: Cursor, message: Output, needs: int) -> None:
         """Put a reply behind the entries it needs, and allow the cursor as far as that."""
-        cursor.line.append(Due(message, needs))
-        cursor.peer.lined += 1
+        due = Due(message, needs)
+        cursor.line.append(due)
+        cursor.peer.lined += due.replies()
         if needs > cursor.grant:
             cursor.grant = needs
         self.stir(cursor)
@@ -80,9 +82,9 @@ class Outgoing:
         effects, self.effects = self.effects, []
         return effects
 
-    def output(self, peer: Peer, bytes_max: int) -> list[Message]:
+    def output(self, peer: Peer, bytes_max: int) -> list[Output]:
         """What *peer* may be sent now; see ``Core.output``."""
-        out: list[Message] = []
+        out: list[Output] = []
         while peer.control and not peer.paging and bytes_max > 0:
             message = peer.control[0]
             if type(message) is ListGroups:
@@ -96,6 +98,8 @@ class Outgoing:
             bytes_max -= REPLY_BYTES
             if type(message) is GroupPage:
                 bytes_max -= REPLY_BYTES * len(message.groups)
+            elif type(message) is TakenRun:
+                bytes_max -= REPLY_BYTES * message.length
         while peer.ready and bytes_max > 0:
             channel = next(iter(peer.ready))
             cursor = peer.ready.pop(channel)

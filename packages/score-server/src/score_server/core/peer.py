@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..wire.messages import Join, Message
+from ..wire.runs import Output
 from .cursor import Cursor
 from .few import Few
 from .session import Session
@@ -27,7 +28,7 @@ class Peer:
         self.closing = False  # whatever it still says does not count
         self.label = ""
         self.session: Session | None = None
-        self.control: Few[Message] = Few()  # to be sent at once, whatever the channels do
+        self.control: Few[Output] = Few()  # to be sent at once, whatever the channels do
         self.paging = False  # the first of them is a ListGroups whose groups are being read
         self.farewell: Message | None = None  # after everything else that can be sent
         self.cursors: dict[int, Cursor] = {}

@@ -28,6 +28,7 @@ once is tempting and wrong: the head that refused may never come to be.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,6 +57,7 @@ from ..wire.messages import (
     Taken,
     TurnGranted,
 )
+from ..wire.runs import Output, SubmitRun, TakenRun
 from .group import Group
 from .session import GONE, Record, Refusal, Session
 from .turns import Asked
@@ -83,10 +85,21 @@ class Answer(NamedTuple):
 
     connection: int
     channel: int
-    message: Message
+    message: Output
     needs: int
     instead: Message
-    size: int = 0  # bytes of the submission that the answer stands for
+    size: int = 0  # bytes of the submissions that the answer stands for
+
+    def taken_back(self) -> Iterator[Answer]:
+        """The answers to be given instead, as its batch has not happened."""
+        if type(self.message) is not TakenRun:
+            yield self._replace(message=self.instead, needs=0)
+            return
+        size = self.size
+        for taken in self.message.each():
+            refused = Refused(taken.seq, STORE_FULL, 0)
+            yield Answer(self.connection, self.channel, refused, 0, refused, size)
+            size = 0  # all at once
 
 
 class Batch:
@@ -215,6 +228,39 @@ class Sequencer:
         else:
             session.refusals[seq] = refusal
             self._refuse(connection, message, refusal, session)
+
+    def submit_run(
+        self, connection: int, session: Session, label: str, group: Group,
+        run: SubmitRun, now_ms: int,
+    ) -> bool:  # fmt: skip
+        """``submit`` all of *run* in one go, with one answer; whether that could be done.
+
+        It cannot if something about one of them has to be judged: a name is known, or there are too many.
+        Then none has been assigned its place: submit them one by one.
+        """
+        seqs = range(run.seq, run.seq + len(run.payloads))
+        self.touch(session, now_ms)
+        self.settle(session, run.settled)
+        room = self.limits.unsettled_max - len(seqs)
+        if not session.is_new(seqs) or (
+            len(session.outcomes) + len(session.refusals) > room and session.unsettled() > room
+        ):
+            return False
+        batch, number = self.open, self._want()
+        self._begin(group)
+        entries = group.append_run(session.id, run.seq, label, run.payloads, now_ms)
+        batch.entries.setdefault(group, []).extend(entries)
+        batch.size += sum([len(entry.encoded) for entry in entries])
+        group.number = session.number = number
+        position, head = entries[0].position, entries[-1].position
+        batch.undo += [(session, seq, None) for seq in seqs]
+        batch.outcomes.setdefault(session, set()).update(seqs)
+        session.put_run(seqs, position, group.name, number, run.seen)
+        taken = TakenRun(run.seq, position, len(seqs))
+        full = Refused(run.seq, STORE_FULL, 0)
+        size = sum(map(len, run.payloads))
+        self._hold(number, Answer(connection, run.channel, taken, head, full, size))
+        return True
 
     def _repeat(
         self, connection: int, session: Session, group: Group | None, message: Submit
@@ -466,7 +512,7 @@ class Sequencer:
             self.sessions.pop(session.id, None)
             self._touched.pop(session, None)
         for answer in chain(failed.answers, self.open.answers):
-            self.released.append(answer._replace(message=answer.instead, needs=0))
+            self.released += answer.taken_back()
         self.in_flight, self.open = None, Batch(self.open.number + 1)
         return list(groups), unborn
 

@@ -21,6 +21,8 @@ from typing import NamedTuple
 
 from ..stores.base import SessionChange, SessionState, StoredOutcome
 
+# What ``_make`` does, without its check of the length.
+_NEW = tuple.__new__
 GONE = ""  # no group has this name
 
 
@@ -95,6 +97,20 @@ class Session:
             kept.pop(seq, None)
         else:
             kept[seq] = record
+
+    def put_run(self, seqs: range, position: int, group: str, number: int, seen: int) -> None:
+        """Set the outcomes of *seqs*, none of them settled: taken at *position* and those behind it."""
+        positions = range(position, position + len(seqs))
+        records = [_NEW(Record, (place, group, number, seen, False, 0)) for place in positions]
+        self.outcomes.update(zip(seqs, records, strict=True))
+
+    def is_new(self, seqs: range) -> bool:
+        """Whether nothing is known of any of *seqs*, nor was."""
+        return (
+            seqs[0] > self.settled
+            and self.outcomes.keys().isdisjoint(seqs)
+            and self.refusals.keys().isdisjoint(seqs)
+        )
 
     def settle(self, upto: int, pinned_max: int) -> bool:
         """The author has every answer up to *upto*: forget them.  True if that was news."""

@@ -118,6 +118,10 @@ class TurnTable(Generic[G, P]):
         """See ``Turns.ask``."""
         return self._turns.setdefault(group, Turns()).ask(asked)
 
+    def is_quiet(self, group: G) -> bool:
+        """Nobody in *group* has a turn or waits for one: nothing is to be parked, and no turn to end."""
+        return group not in self._turns
+
     def park(self, group: G, connection: int, channel: int, submitted: P) -> bool:
         """Park what was submitted if it has to wait; whether it has."""
         turns = self._turns.get(group)

@@ -26,11 +26,15 @@ from ..core.events import Event, Faulted, Received
 from ..wire.connection import CONNECTION_CLOSED, NEED_DATA, Connection
 from ..wire.errors import RemoteProtocolError
 from ..wire.messages import SESSION_EXPIRED, SESSION_FENCED, SHUTTING_DOWN, Entries, Error, Hello
+from ..wire.runs import SubmitRun
 from .hub import Hub
 from .log import logger
 
 # Messages of one connection given to the core in one step; then it is asked about congestion.
 EVENTS_MAX = 64
+# Submissions read as one; and so many of them take the time of one other message.
+RUN_MAX = 512
+RUN_PER_EVENT = 8
 CLOSING_S_MAX = 5.0
 LINGER_S_MAX = 2.0
 LINGER_WHEN_STOPPING_S_MAX = 0.2
@@ -66,16 +70,20 @@ class Endpoint:
 
         Returns whether there may be more: then ask again, before more bytes are read.
         """
-        number, next_message = self.number, self._connection.next_message
+        number, next_message = self.number, self._connection.next_message_or_run
         self.is_asking = True
+        left = EVENTS_MAX
         try:
-            for _ in range(EVENTS_MAX):
-                message = next_message()
+            while left > 0:
+                message = next_message(RUN_MAX)
                 if message is NEED_DATA or message is CONNECTION_CLOSED:
                     return False
                 if type(message) is Hello:
                     self.name += f" ({message.label!r})"
                 events.append(Received(number, message))
+                left -= 1
+                if type(message) is SubmitRun:
+                    left -= len(message.payloads) // RUN_PER_EVENT
         except RemoteProtocolError as error:
             events.append(Faulted(number, error.code, error.text))
             return False

@@ -41,7 +41,8 @@ from ..core.events import (
 from ..stores.base import StoreError
 from ..wire.connection import Connection
 from ..wire.limits import MIB
-from ..wire.messages import OVERLOADED, Entries, Message
+from ..wire.messages import OVERLOADED, Entries
+from ..wire.runs import Output
 from .committer import Committer
 from .flag import Flag
 from .log import logger
@@ -224,7 +225,7 @@ class Hub:
             self._following.pop(number, None)
             self.hold_unfinished(number, 0)
 
-    def output(self, number: int) -> list[Message]:
+    def output(self, number: int) -> list[Output]:
         """What is to be sent to *number* now; empty if there is nothing, or nobody."""
         if self.failure is not None:
             return []
@@ -238,7 +239,7 @@ class Hub:
             return []
         return messages
 
-    def _pull(self, number: int) -> list[Message]:
+    def _pull(self, number: int) -> list[Output]:
         messages = self._core.output(number, OUTPUT_BYTES)
         if effects := self._core.take_effects():
             self._do(effects)

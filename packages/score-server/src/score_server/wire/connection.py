@@ -20,14 +20,21 @@ What it promises
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import Enum
 from typing import Final, Literal
 
 from .codec import utf8_length
 from .errors import LocalProtocolError, RemoteProtocolError
-from .fields import GROUPS_MAX, FieldError, VersionError, read_count, read_message, to_plain
-from .frames import FrameBuffer, FrameError, encode_frames
+from .fields import (
+    GROUPS_MAX,
+    FieldError,
+    VersionError,
+    encode_message,
+    read_count,
+    read_message,
+)
+from .frames import ARRAY_HEAD_BYTES_MAX, FrameBuffer, FrameError, Part, encode_frames
 from .limits import HELLO_FRAME_BYTES_MAX, Limits
 from .messages import (
     CODES,
@@ -47,8 +54,10 @@ from .messages import (
     PutSnapshot,
     SnapshotChunk,
     Submit,
+    Taken,
     Welcome,
 )
+from .runs import Input, Output, TakenRun, read_run
 from .states import ConnectionState, OutOfOrder, Standing
 
 # Codes from here on are sent by servers.
@@ -143,7 +152,25 @@ class Connection:
         self._forget()
         return CONNECTION_CLOSED
 
-    def send(self, *messages: Message) -> bytes:
+    def next_message_or_run(
+        self, count_max: int
+    ) -> Input | Literal[Signal.NEED_DATA, Signal.CONNECTION_CLOSED]:
+        """As ``next_message``; but submissions that go on from one another, up to *count_max* of them
+        in a frame, come as one ``SubmitRun``."""
+        message = self.next_message()
+        if type(message) is not Submit or not self._left:
+            return message
+        bytes_max = self.limits.change_bytes_max
+        run, self._at = read_run(self._body, self._at, message, self._left, count_max, bytes_max)
+        if run is None:
+            return message
+        # What counts for the first of them counts for all: where the channel stands, and the limits.
+        self._left -= len(run.payloads) - 1
+        if not self._left:
+            self._body = b""
+        return run
+
+    def send(self, *messages: Output) -> bytes:
         """The bytes that send *messages*: one frame if the limits allow it, else several.
 
         Raises:
@@ -151,16 +178,20 @@ class Connection:
                 done, except when one of several is out of order: those before it count as sent
                 though their bytes are lost, so give up the connection then.
         """
-        runs = self._runs(messages, [self._checked(message) for message in messages])
-        bytes_max = self._frame_bytes_max()
+        parts: list[Part] = []
+        for message in messages:
+            if isinstance(message, TakenRun):
+                parts += self._run_parts(message)
+            else:
+                parts.append((self._encoded(message), 1, 1 + _listed(message)))
         try:
-            data = b"".join([encode_frames(run, bytes_max) for run in runs])
+            data = encode_frames(parts, self._frame_bytes_max(), self.limits.frame_items_max)
         except FrameError as error:
             raise LocalProtocolError(str(error)) from error
         self.sent(messages)
         return data
 
-    def sent(self, messages: Iterable[Message]) -> None:
+    def sent(self, messages: Iterable[Output]) -> None:
         """Count *messages* as sent, in the bytes that ``send`` has made of equal ones for another
         connection of this role and these limits: what goes to many is encoded once.
 
@@ -169,38 +200,36 @@ class Connection:
         """
         try:
             for message in messages:
+                if isinstance(message, TakenRun):
+                    message = Taken(message.seq, message.position)  # all of them move it alike
                 self.standing.advance(message)
         except OutOfOrder as error:
             raise LocalProtocolError(f"cannot send {error}") from error
 
-    def _checked(self, message: Message) -> list[object]:
-        """*message* as an array, if it is right in itself and this side may send it at all."""
+    def _encoded(self, message: Message) -> bytes:
+        """*message*, if it is right in itself and this side may send it at all."""
         kind = type(message)
         if (CODES[kind] >= _SERVER_CODES_FROM) is not (self.role is Role.SERVER):
             raise LocalProtocolError(f"a {self.role.value} does not send {kind.__name__}")
         try:
-            plain = to_plain(message)
+            encoded = encode_message(message)
         except FieldError as error:
             raise LocalProtocolError(str(error)) from error
         if kind in _LIMITED and (fault := self._fault(message)):
             raise LocalProtocolError(fault[1])
-        return plain
+        return encoded
 
-    def _runs(
-        self, messages: tuple[Message, ...], plain: list[list[object]]
-    ) -> Iterator[list[list[object]]]:
-        """*plain* in runs of no more items than a frame may hold."""
-        items_max = self.limits.frame_items_max
-        start, items = 0, 0
-        for index, message in enumerate(messages):
-            size = 1 + _listed(message)
-            if size > items_max:
-                raise LocalProtocolError(f"a message of {size} items; a frame holds {items_max}")
-            if items + size > items_max:
-                yield plain[start:index]
-                start, items = index, 0
-            items += size
-        yield plain[start:]
+    def _run_parts(self, run: TakenRun) -> list[Part]:
+        """*run* in one piece if a frame takes that; else one by one, and what is wrong is named."""
+        if (
+            self.role is Role.SERVER
+            and run.is_right()
+            and run.length <= self.limits.frame_items_max
+        ):
+            encoded = run.encode()
+            if len(encoded) <= self._frame_bytes_max() - ARRAY_HEAD_BYTES_MAX:
+                return [(encoded, run.length, run.length)]
+        return [(self._encoded(message), 1, 1) for message in run.each()]
 
     def _next_frame(self) -> bool:
         """Begin to read the next frame, if it is complete."""

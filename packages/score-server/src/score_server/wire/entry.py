@@ -12,11 +12,11 @@ begins with a snapshot of another one instead (an import), the snapshot's digest
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import cbor2
-
 from .codec import INT_MAX, DecodeError, decode_loosely, utf8_length
+from .heads import ARRAY, BYTES, TEXT_STRING, head
 
 CHAIN_BYTES = 16
 INCARNATION_BYTES = 16
@@ -40,6 +40,10 @@ class Entry(NamedTuple):
     payload: bytes
 
 
+_ENTRY = head(len(Entry._fields), ARRAY)
+_SESSION = head(SESSION_BYTES, BYTES)
+
+
 def next_chain(chain: bytes, encoded: bytes) -> bytes:
     """The chain at an entry, from the chain at its predecessor and the entry's bytes."""
     return hashlib.blake2b(chain + encoded, digest_size=CHAIN_BYTES).digest()
@@ -61,7 +65,50 @@ def encode_entry(entry: Entry) -> bytes:
     """
     if problem := _problem(*entry):
         raise ValueError(problem)
-    return cbor2.dumps(list(entry))
+    position, predecessor, time_ms, session, seq, label, payload = entry
+    return b"%b%b%b%b%b%b%b%b%b" % (
+        _ENTRY, head(position), head(predecessor), head(time_ms), _SESSION + session, head(seq), _text(label),
+        head(len(payload), BYTES), payload,
+    )  # fmt: skip
+
+
+def encode_run(
+    first: Entry, payloads: Sequence[bytes], chain: bytes
+) -> tuple[list[bytes], list[bytes]]:
+    """The entries that begin with *first*, and the chain at each; *chain* is the one before them.
+
+    They follow one another with the next position and the next seq, and each has one of *payloads*.
+
+    Raises:
+        ValueError: as ``encode_entry`` does.
+    """
+    position, _, time_ms, session, seq, label, _ = first
+    last = len(payloads) - 1
+    if problem := _problem(*first) or _problem(
+        position + last, 0, time_ms, session, seq + last, label, payloads[-1]
+    ):
+        raise ValueError(problem)
+    encoded: list[bytes] = []
+    chains: list[bytes] = []
+    add, add_chain, blake2b = encoded.append, chains.append, hashlib.blake2b
+    fixed, named = head(time_ms) + _SESSION + session, _text(label)
+    before = head(first.predecessor)
+    for name, payload in enumerate(payloads, seq):
+        place = head(position)
+        position += 1
+        entry = b"%b%b%b%b%b%b%b%b" % (
+            _ENTRY, place, before, fixed, head(name), named, head(len(payload), BYTES), payload
+        )  # fmt: skip
+        before = place
+        chain = blake2b(chain + entry, digest_size=CHAIN_BYTES).digest()
+        add(entry)
+        add_chain(chain)
+    return encoded, chains
+
+
+def _text(label: str) -> bytes:
+    data = label.encode()
+    return head(len(data), TEXT_STRING) + data
 
 
 def decode_entry(data: bytes) -> Entry:

@@ -17,8 +17,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import cbor2
+
 from .codec import utf8_length
 from .entry import CHAIN_BYTES, INCARNATION_BYTES, SESSION_BYTES, SNAPSHOT_DIGEST_BYTES
+from .heads import ARRAY, BYTES, INTEGER, TEXT_STRING, head
 from .limits import Limits
 from .messages import (
     CHANNEL_CLOSED,
@@ -82,9 +85,6 @@ FEATURES_MAX = 64
 ENTRIES_MAX = 4096
 GROUPS_MAX = 128
 
-# CBOR's major types, as the bits they set in an item's first byte.
-_INTEGER, _BYTES, _TEXT_STRING, _ARRAY = 0x00, 0x40, 0x60, 0x80
-
 
 class FieldError(ValueError):
     """A message is not what the table says."""
@@ -106,7 +106,7 @@ class Kind(NamedTuple):
     text: str
 
 
-def _read_head(data: bytes, at: int, major: int) -> tuple[int, int]:
+def read_head(data: bytes, at: int, major: int) -> tuple[int, int]:
     """The number in the head at *at* of an item of *major* type, and the place behind the head."""
     small = data[at] - major
     if 0 <= small < 24:
@@ -120,8 +120,8 @@ def _read_head(data: bytes, at: int, major: int) -> tuple[int, int]:
     return int.from_bytes(data[start:end], "big"), end
 
 
-def _read_bytes(data: bytes, at: int, major: int = _BYTES) -> tuple[bytes, int]:
-    length, at = _read_head(data, at, major)
+def _read_bytes(data: bytes, at: int, major: int = BYTES) -> tuple[bytes, int]:
+    length, at = read_head(data, at, major)
     end = at + length
     if end > len(data):
         raise IndexError
@@ -145,7 +145,7 @@ def _integer(low: int, high: int, text: str) -> Kind:
             value = data[at + 1] << 24 | data[at + 2] << 16 | data[at + 3] << 8 | data[at + 4]
             at += 5
         else:
-            value, at = _read_head(data, at, _INTEGER)
+            value, at = read_head(data, at, INTEGER)
         if not low <= value <= high:
             raise ValueError
         return value, at
@@ -158,7 +158,7 @@ def _text(low: int, high: int) -> Kind:
         return type(value) is str and low <= utf8_length(value) <= high
 
     def read(data: bytes, at: int) -> tuple[object, int]:
-        raw, at = _read_bytes(data, at, _TEXT_STRING)
+        raw, at = _read_bytes(data, at, TEXT_STRING)
         if not low <= len(raw) <= high:
             raise ValueError
         return raw.decode(), at
@@ -209,7 +209,7 @@ def _array(item: Kind, low: int, high: int, text: str) -> Kind:
         return type(value) is list and low <= len(value) <= high and all(map(item.allows, value))
 
     def read(data: bytes, at: int) -> tuple[object, int]:
-        count, at = _read_head(data, at, _ARRAY)
+        count, at = read_head(data, at, ARRAY)
         if not low <= count <= high:
             raise ValueError
         items = []
@@ -232,7 +232,7 @@ def _record(kinds: Sequence[Kind], make: Callable[[list[object]], object], text:
         )
 
     def read(data: bytes, at: int) -> tuple[object, int]:
-        count, at = _read_head(data, at, _ARRAY)
+        count, at = read_head(data, at, ARRAY)
         if count != len(kinds):
             raise ValueError
         items = []
@@ -343,6 +343,10 @@ _READERS = {
     code: (kind, tuple(field.read for field in FIELDS[kind]), kind in (Hello, Welcome))
     for code, kind in MESSAGES.items()
 }
+# How the messages begin that are put together by hand.
+_TAKEN, _ENTRIES_OF = (
+    head(len(kind._fields) + 1, ARRAY) + head(CODES[kind]) for kind in (Taken, Entries)
+)
 _CHECKS = {kind: tuple(field.allows for field in fields) for kind, fields in FIELDS.items()}
 
 
@@ -362,6 +366,25 @@ def to_plain(message: Message) -> list[object]:
     return [CODES[kind], *message]
 
 
+def encode_message(message: Message) -> bytes:
+    """*message* as it stands in a frame, checked.
+
+    What servers send most is put together by hand, as entries are only copied then (see ``heads.py``).
+
+    Raises:
+        FieldError: as ``to_plain`` does.
+    """
+    plain = to_plain(message)
+    if type(message) is Taken:
+        return _TAKEN + head(message.seq) + head(message.position)
+    if type(message) is Entries:
+        parts = [_ENTRIES_OF, head(message.channel), head(len(message.entries), ARRAY)]
+        for entry in message.entries:
+            parts += head(len(entry), BYTES), entry
+        return b"".join(parts)
+    return cbor2.dumps(plain)
+
+
 def read_count(body: bytes) -> tuple[int, int]:
     """How many messages a frame's body declares, and where the first one stands.
 
@@ -369,7 +392,7 @@ def read_count(body: bytes) -> tuple[int, int]:
         FieldError: it is no array of one or more.
     """
     try:
-        count, at = _read_head(body, 0, _ARRAY)
+        count, at = read_head(body, 0, ARRAY)
     except (ValueError, IndexError):
         count, at = 0, 0
     if not count:
@@ -385,8 +408,8 @@ def read_message(data: bytes, at: int) -> tuple[Message, int]:
         VersionError: there is a ``Hello`` or ``Welcome`` of another version, whatever its fields.
     """
     try:
-        count, at = _read_head(data, at, _ARRAY)
-        code, at = _read_head(data, at, _INTEGER)
+        count, at = read_head(data, at, ARRAY)
+        code, at = read_head(data, at, INTEGER)
     except (ValueError, IndexError):
         raise FieldError("a message must be an array that begins with its code") from None
     if code not in _READERS:
@@ -411,7 +434,7 @@ def read_message(data: bytes, at: int) -> tuple[Message, int]:
 
 def _check_version(data: bytes, at: int) -> None:
     try:
-        version, _ = _read_head(data, at, _INTEGER)
+        version, _ = read_head(data, at, INTEGER)
     except (ValueError, IndexError):
         return  # its field is wrong, and is going to be read
     if version != PROTOCOL_VERSION:

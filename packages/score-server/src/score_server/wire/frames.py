@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from struct import Struct
 
-import cbor2
-
 from .errors import RemoteProtocolError
+from .heads import ARRAY, head
 from .messages import MALFORMED, TOO_LARGE
 
 _LENGTH = Struct(">I")
 LENGTH_BYTES = _LENGTH.size
 # The head of the body's array: at most this long for any number of messages a frame can hold.
-_ARRAY_HEAD_BYTES_MAX = 5
+ARRAY_HEAD_BYTES_MAX = 5
 
 
 class FrameBuffer:
@@ -88,52 +87,52 @@ class FrameError(ValueError):
     """A message is too long for any frame."""
 
 
-def encode_frames(messages: Sequence[list[object]], bytes_max: int) -> bytes:
-    """Messages (``to_plain``) in one frame, or in as many as it takes with bodies of up to
-    *bytes_max*.
+Part = tuple[bytes, int, int]
+"""Encoded messages that stay in one frame: their bytes, how many they are, and how many of a frame's items they count
+for."""
 
-    All are encoded in one go, which costs a third of one by one; entries are byte strings, so they are
-    copied and not encoded again (40 ns each).
+
+def encode_frames(parts: Sequence[Part], bytes_max: int, items_max: int) -> bytes:
+    """*parts* in one frame, or in as many as it takes with bodies of up to *bytes_max* and *items_max* items.
 
     Raises:
-        FrameError: one of them needs more than *bytes_max*.
+        FrameError: one of them needs more than that.
     """
-    if not messages:
+    if not parts:
         return b""
-    body = cbor2.dumps(messages)
-    if len(body) <= bytes_max:
+    datas, counts, items = zip(*parts, strict=True)
+    body = array_head(sum(counts)) + b"".join(datas)
+    if len(body) <= bytes_max and sum(items) <= items_max:
         return _LENGTH.pack(len(body)) + body
-    return _encode_split(map(cbor2.dumps, messages), bytes_max - _ARRAY_HEAD_BYTES_MAX)
+    return _encode_split(parts, bytes_max - ARRAY_HEAD_BYTES_MAX, items_max)
 
 
-def _encode_split(messages: Iterable[bytes], bytes_max: int) -> bytes:
+def _encode_split(parts: Iterable[Part], bytes_max: int, items_max: int) -> bytes:
     """Encoded messages in frames that hold up to *bytes_max* bytes of them each."""
     out: list[bytes] = []
     batch: list[bytes] = []
-    size = 0
-    for message in messages:
-        if len(message) > bytes_max:
-            raise FrameError(f"a message of {len(message)} bytes; a frame holds {bytes_max}")
-        if size + len(message) > bytes_max:
-            out += _frame(batch, size)
-            batch, size = [], 0
-        batch.append(message)
-        size += len(message)
-    out += _frame(batch, size)
+    size = count = room = 0
+    for data, messages, items in parts:
+        if items > items_max:
+            raise FrameError(f"a message of {items} items; a frame holds {items_max}")
+        if len(data) > bytes_max:
+            raise FrameError(f"a message of {len(data)} bytes; a frame holds {bytes_max}")
+        if batch and (size + len(data) > bytes_max or items > room):
+            out += _frame(batch, count, size)
+            batch, size, count = [], 0, 0
+        if not batch:
+            room = items_max
+        batch.append(data)
+        size, count, room = size + len(data), count + messages, room - items
+    out += _frame(batch, count, size)
     return b"".join(out)
 
 
-def _frame(batch: list[bytes], size: int) -> list[bytes]:
-    head = array_head(len(batch))
-    return [_LENGTH.pack(len(head) + size), head, *batch]
+def _frame(batch: list[bytes], count: int, size: int) -> list[bytes]:
+    first = array_head(count)
+    return [_LENGTH.pack(len(first) + size), first, *batch]
 
 
 def array_head(count: int) -> bytes:
     """The head of a CBOR array of *count* items, in the shortest form."""
-    if count < 24:
-        return bytes([0x80 | count])
-    if count < 1 << 8:
-        return bytes([0x98, count])
-    if count < 1 << 16:
-        return b"\x99" + count.to_bytes(2, "big")
-    return b"\x9a" + count.to_bytes(4, "big")
+    return head(count, ARRAY)
