@@ -274,8 +274,6 @@ BUGS = [
          (C._maybe_let_go, "if group.is_idle() and", "if False and")),
         ("a group that is let go of forgets which positions were rolled back",
          (G.is_idle, "return not self.stored or self.next_position == self.durable_head + 1", "return True")),
-        ("a group is let go of while something of it is under way",
-         (G.is_idle, "if self.begun != self.stored or self.assigned_head != self.durable_head:", "if False:")),
         # ------------------------------------------------ the client
         ("the client sends again under a new seq",
          (client.Client._submit_on, "pending = session.pending or session.name(",

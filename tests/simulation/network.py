@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .workload import Process
     from .world import World
 
+URL = "score://simulated:1"
+
 
 class Pipe:
     """One direction.  *end*: None, "eof" or "reset", once the bytes before it have been moved."""

@@ -32,7 +32,7 @@ def compact(process: Process, call: Call, op: Op) -> None:
     """Make a snapshot; at the end of a run, nothing may be in its way."""
     client, oracle = process.client, process.world.oracle
     assert client is not None
-    with client.another() as checker:
+    with process.another_client() as checker:
         try:
             done = compaction.compact(client, checker, op.group)
         except score.ServerError as error:

@@ -14,23 +14,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import score
 from score import SMap, SStack, SVec
-from score.blocking import Address, Deadline, Link
 from score.client import Client
-from score.conversation import ConnectionLost, SessionLost
 from score.session import parse_token
-from score_server.wire import codec
-from score_server.wire import messages as wire
 
 from . import whole
 from .baton import Task
-from .group_log import KINDS
-from .network import SimSurroundings
+from .network import URL, SimSurroundings
 from .oracle import BEFORE, Answer, Call, Name, token_of
+from .pipeline import Pipeline
 
 if TYPE_CHECKING:
     from .world import World
 
-URL = "score://simulated:1"
 HURRIED_ONE_IN = 8
 WATCH_S = 3.0  # in which a watch has to be told of what there is
 STRUCTURES: dict[str, Any] = {"m": SMap, "v": SVec, "s": SStack}
@@ -106,7 +101,8 @@ def _reader(choose: random.Random, group: str, client: int) -> list[Op]:
     for index in range(choose.randrange(4, 10)):
         what = ("watch", "stay_away")[index % 2]
         if what == "watch" and choose.random() < 0.5:
-            what = choose.choice(("sync", "reopen", *MUTATORS[group[0]]))
+            strict = ("set", "delete", "pop_first") if group[0] == "v" else ()
+            what = choose.choice(("sync", "reopen", *MUTATORS[group[0]], *strict, *strict, *strict))
         numbers = (choose.randrange(100), 2 * choose.randrange(50), choose.randrange(1, 100))
         plan.append(Op(what, group, numbers, f"{client}.{index}", False))
     return plan
@@ -185,11 +181,15 @@ class Process:
         if group not in self.structures:  # it had another history
             self.do(Op("sync", group, (0, 0, 0), "", True))
 
+    def another_client(self) -> Client:
+        """As a program makes one that waits for its server."""
+        return Client(URL, self.world.timeout_s, self.name, 5.0, self.around)
+
     def connect(self) -> None:
         self.client = None
         while self.client is None:
             try:
-                self.client = Client(URL, self.world.timeout_s, self.name, 5.0, self.around)
+                self.client = self.another_client()
             except score.DeadlineExceeded as error:
                 self.world.note(f"{self.name} cannot connect: {error}")
                 self.check_patience(self.world.healing, str(error))
@@ -280,7 +280,9 @@ class Process:
                 self.check_patience(healing, f"{oracle.tell(call)}: {error}")
         except NOTHING as error:
             oracle.nothing(call, type(error).__name__)
-            self.check_allowed(error, healing, f"{oracle.tell(call)}: {error}")
+            # A view that verifies itself does not wait for a server that is not there.
+            if op.what != "verify" or not isinstance(error, score.ConnectionFailed):
+                self.check_allowed(error, healing, f"{oracle.tell(call)}: {error}")
         except score.GroupDamagedError as error:
             oracle.nothing(call, "GroupDamagedError")
             if op.group not in self.world.disk.has_rotted:
@@ -659,108 +661,3 @@ PLAIN: dict[str, Callable[[Process, Call, Op], None]] = {
     "compact": whole.compact, "compact_wrongly": whole.compact_wrongly, "verify": whole.verify,
     "import_": whole.import_, "delete_group": whole.delete, "stay_away": whole.stay_away,
 }  # fmt: skip
-
-
-class Pipeline:
-    """A client that does not wait for answers: each submission follows the one before."""
-
-    COUNT = 4
-
-    def __init__(self, process: Process, op: Op) -> None:
-        self.process = process
-        self.op = op
-        self.session: bytes | None = None
-        self.sits_s = 0.0  # how long it sits on its turn
-        self.calls: dict[int, Call] = {}
-        self.open: dict[int, wire.Submit] = {}
-
-    def run(self) -> None:
-        world, around = self.process.world, self.process.around
-        world.note(f"{self.process.name}: {self.op.what} {self.op.group} {self.op.tag}")
-        deadline = Deadline.after(world.timeout_s, around.monotonic)
-        healing = world.healing
-        try:
-            while not self.calls or self.open:
-                try:
-                    with Link(around, Address(URL), self.process.name, deadline) as link:
-                        self.converse(link, deadline)
-                except ConnectionLost:
-                    around.sleep(0.05)
-                    deadline.remaining()
-        except score.DeadlineExceeded as error:
-            if self.sits_s < world.timeout_s:
-                self.process.check_patience(healing, f"pipeline: {error}")
-        except SessionLost:
-            assert self.session is not None
-            for call in self.calls.values():
-                if call.state == "running":
-                    call.state = "died"
-                    world.oracle.resolved(call, call.names[-1], "expired", None)
-                    call.state = "expired"
-        except score.GroupReplacedError:
-            if not (world.oracle.era or world.oracle.deletions[self.op.group]):
-                raise
-        except score.ServerError:
-            if self.op.group not in world.disk.has_rotted:
-                raise
-        finally:
-            for call in self.calls.values():
-                if call.state == "running":
-                    call.state = "died"
-
-    def converse(self, link: Link, deadline: Deadline) -> None:
-        talk = link.conversation
-        talk.send(wire.OpenSession(self.session))
-        opened = link.ask(("session", 0), deadline)
-        assert isinstance(opened, wire.SessionOpened)
-        self.session = opened.session
-        channel = talk.next_number()
-        talk.send(wire.Join(channel, self.op.group, None, self.process.world.keeps(self.op.group)))
-        joined = link.ask(("joined", channel), deadline, channel)
-        assert isinstance(joined, wire.Joined)
-        if not self.calls:
-            self.plan(channel, joined.head)
-            if self.op.what == "hold":
-                self.take_turn(link, channel, deadline)
-        for message in self.open.values():
-            talk.send(message._replace(channel=channel))
-        for seq in list(self.open):
-            self.answered(seq, link.ask(("submit", seq), deadline, channel))
-        talk.bye(self.COUNT)  # else what it had not seen is kept for it
-        link.flush(deadline)
-
-    def take_turn(self, link: Link, channel: int, deadline: Deadline) -> None:
-        """Have a turn, and sometimes sit on it for longer than its lease."""
-        request = link.conversation.next_number()
-        link.conversation.send(wire.AskTurn(channel, request))
-        link.ask(("request", request), deadline, channel)
-        self.sits_s = (0.0, 0.2, 30.0)[self.op.numbers[0] % 3]
-        if self.sits_s:
-            self.process.around.sleep(self.sits_s)
-
-    def plan(self, channel: int, head: int) -> None:
-        assert self.session is not None
-        oracle, op = self.process.world.oracle, self.op
-        seen = 0 if op.numbers[1] % 3 == 0 else head
-        declaration = [0, [KINDS[op.group[0]], None]]  # as all do, so that tools know what it is
-        for seq in range(1, self.COUNT + 1):
-            tag = f"{op.tag}p{seq}"
-            operation = [1, 0, 0, f"k{seq % 3}", tag] if op.group[0] == "m" else [16, 0, 0, tag]
-            payload = codec.encode([1, declaration, operation])
-            condition = wire.STRICT if seq == 1 else wire.INTENT
-            self.open[seq] = wire.Submit(channel, seq, 0, seen, condition, seq - 1, payload)
-            call = oracle.begin(self.process.name, f"{op.what} {op.group} {tag}", op.group)
-            call.view = -call.number  # a view of its own, seen only here
-            name: Name = (self.session, seq)
-            call.names.append(name)
-            self.process.world.known_names.add(name)
-            self.calls[seq] = call
-
-    def answered(self, seq: int, answer: object) -> None:
-        call, oracle = self.calls[seq], self.process.world.oracle
-        del self.open[seq]
-        if isinstance(answer, wire.Taken):
-            oracle.done(call, None, None, answer.position)
-        else:
-            assert isinstance(answer, wire.Refused)
-            oracle.nothing(call, f"refused {answer.reason}")
