@@ -232,6 +232,32 @@ def test_a_channel_is_behind_once_its_replica_was_emptied_by_way_of_another(talk
     assert not talk.client.is_behind_reset(replica)
 
 
+def test_a_replica_that_was_emptied_has_no_channel_any_more(talk: Talk) -> None:
+    replica = new_replica()
+    channel = talk.joined(replica)
+    replica.reset()
+    assert talk.client.channel_of(replica) is None
+    assert talk.heard() == [m.Leave(channel)]
+
+
+def test_a_channel_that_has_ended_is_told_whenever_it_is_looked_at(talk: Talk) -> None:
+    channel = talk.joined(new_replica())
+    talk.client.check(channel)
+    talk.say(m.Error(m.GROUP_DAMAGED, channel, "torn"))
+    for _ in range(2):
+        with pytest.raises(errors.GroupDamagedError, match="torn"):
+            talk.client.check(channel)
+
+
+def test_limits_that_no_client_can_keep_to_are_the_servers_fault() -> None:
+    talk = Talk()
+    talk.heard()
+    talk.say(m.Welcome(1, "tiny", 0, [], LIMITS._replace(name_bytes_max=1)))
+    talk.client.send(m.DeleteGroup(1, "a group"))
+    with pytest.raises(errors.ProtocolError, match="takes less than a client has to say"):
+        talk.client.data_to_send()
+
+
 def test_answers_that_nobody_asked_for_end_the_conversation(talk: Talk) -> None:
     talk.say(*[m.Pong(token) for token in range(1, ANSWERS_MAX)])
     with pytest.raises(errors.ProtocolError, match="answers that nobody has asked for"):

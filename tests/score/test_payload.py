@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from score.payload import decode_update, encode_update
 from score_server.wire import codec
@@ -23,6 +27,78 @@ def test_an_update_survives_the_wire() -> None:
     for update in updates:
         twin.apply(decode_update(encode_update(update)))
     assert twin == source
+
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters())  # lone surrogates among them
+    | st.binary()
+    | st.decimals(allow_nan=False)
+    | st.datetimes()
+    | st.dates()
+    | st.times()
+    | st.timedeltas()
+    | st.uuids()
+    | st.complex_numbers()
+)
+KEYS = LEAVES | st.tuples(LEAVES, LEAVES) | st.frozensets(LEAVES, max_size=2)
+VALUES = st.recursive(
+    KEYS | st.sets(st.integers(), max_size=1) | st.builds(object) | st.builds(bytearray),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.tuples(inner) | st.dictionaries(KEYS, inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(derandomize=True, max_examples=400, deadline=None)
+@given(KEYS, VALUES, st.lists(VALUES, max_size=2))
+def test_what_ucore_stores_has_an_encoding_which_nobody_has_to_look_at_again(
+    key: Any, value: Any, others: list[Any]
+) -> None:
+    """``encode_update`` trusts ucore; ``codec.encode`` trusts nobody."""
+    shared = UMap[Any, Any](list=[], n=1)
+    steps: list[Callable[[], object]] = [
+        lambda: shared.__setitem__(key, value),
+        lambda: shared.setdefault(key, value),
+        lambda: shared.update({key: value, "other": value}),
+        lambda: shared["list"].append(value),
+        lambda: shared["list"].extend(others),
+        lambda: shared["list"].__setitem__(slice(0, 1), others),
+        lambda: shared.increment("n", value),
+        lambda: shared.discard(key),
+        lambda: shared.pop(key, None),
+    ]
+    with recording(shared) as updates:
+        for step in steps:
+            with suppress(Exception):  # it is not storable
+                step()
+        with suppress(Exception), shared.batch() as batch:
+            batch[key] = value
+            batch["list"].append(value)
+        with suppress(Exception), shared.transaction() as t:
+            t["new"] = value
+            t["list"].insert(0, value)
+    for update in updates:
+        assert encode_update(update) == codec.encode(update.to_plain())
+
+
+@pytest.mark.parametrize("levels", [62, 63, 64, 65, 80, 200])
+def test_what_nests_too_deep_for_an_encoding_is_not_stored(levels: int) -> None:
+    deep: Any = 1
+    for _ in range(levels):
+        deep = [deep]
+    shared = UMap[str, Any]()
+    with recording(shared) as updates, suppress(Exception):
+        shared["deep"] = deep
+    with recording(shared) as others, suppress(Exception):
+        shared["deep"] = (deep,)
+    assert bool(updates) == (levels < 64)
+    for update in updates + others:
+        assert encode_update(update) == codec.encode(update.to_plain())
 
 
 @pytest.mark.parametrize(

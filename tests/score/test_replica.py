@@ -523,9 +523,24 @@ def test_progress_is_told_of_both_phases(log: Log, replica: Replica) -> None:
     ]
 
 
-def test_a_replica_with_an_end_takes_in_nothing_behind_it(log: Log) -> None:
-    replica = Replica("g", UMap[str, object]()._tree, until=10)
+@pytest.mark.parametrize(
+    "until", [0, 10, RUN_ENTRIES_MAX - 1, RUN_ENTRIES_MAX, RUN_ENTRIES_MAX + 9]
+)
+def test_a_replica_with_an_end_takes_in_nothing_behind_it(log: Log, until: int) -> None:
+    replica = Replica("g", UMap[str, object]()._tree, until=until)
     replica.joined(Joined(1, INCARNATION, 0, 0, None))
-    replica.receive_all([log.entry(put("a", value)) for value in range(20)])
-    assert content(replica) == {"a": 9}
-    assert (replica.position, replica.suspect) == (10, False)
+    encoded = [log.entry(put("a", value)) for value in range(2 * RUN_ENTRIES_MAX)]
+    replica.receive_all(encoded)
+    assert content(replica) == ({"a": until - 1} if until else {})
+    assert (replica.position, replica.suspect) == (until, False)
+    replica.receive_all(encoded[until:])
+    assert replica.position == until
+
+
+def test_a_run_up_to_the_end_is_taken_in_one_go(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    replica = Replica("g", UMap[str, object]()._tree, until=RUN_ENTRIES_MAX)
+    replica.joined(Joined(1, INCARNATION, 0, 0, None))
+    encoded = [log.entry(put("a", value)) for value in range(RUN_ENTRIES_MAX)]
+    monkeypatch.setattr(Replica, "receive", None)
+    replica.receive_all(encoded)
+    assert replica.position == RUN_ENTRIES_MAX

@@ -190,3 +190,13 @@ def test_a_deadline_around_them_bounds_watches_and_waits(client: Client) -> None
         assert list(m.watch()) == []
     with client.deadline(0.05), pytest.raises(score.DeadlineExceeded):
         m.wait_for(lambda: False)
+
+
+def test_a_change_that_is_here_already_is_told_without_a_deadline(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = SMap[str, int](client, "m")
+    with mine.watch(timeout=10) as watch:
+        mine.update(a=1, b=2)
+        monkeypatch.setattr(Client, "deadline_within", None)
+        assert [told(next(watch))[1] for _ in range(2)] == ["a", "b"]

@@ -18,8 +18,10 @@ from score_server.wire.codec import (
     DecodeError,
     EncodeError,
     decode,
+    decode_each_loosely,
     decode_loosely,
     encode,
+    encode_loosely,
     utf8_length,
 )
 
@@ -295,3 +297,47 @@ def test_an_adversary_costs_linear_time_and_no_other_exception(name: str) -> Non
     outcome(data)
     # 0.1 s for 100 kB is ten times what the slowest of these takes; quadratic would be minutes.
     assert time.process_time() - began < 1.0
+
+
+# ---------------------------------------------------------------- many at a time, and without a look
+
+
+@FUZZ
+@given(st.lists(PLAIN, max_size=6))
+def test_many_items_are_what_each_of_them_is(values: list[object]) -> None:
+    encoded = [encode(value) for value in values]  # type: ignore[arg-type]
+    found = decode_each_loosely(encoded, depth_max=ENCODE_DEPTH_MAX)
+    assert typed(found) == typed(values)
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        ["", "00"], ["00", ""], ["0000", "00"], ["00", "0000"], ["", "0000"], ["0000", ""],
+        ["8200", "00"], ["00", "8200"], ["51", "00"], ["00", "51"], ["8101", "81"], ["a0", "00"], ["c100", "00"],
+        ["9fff", "00"], ["818100", "00"], ["83", "00"], ["00", "5820"],
+    ],
+)  # fmt: skip
+def test_items_that_do_not_end_where_their_bytes_do_are_none(spoiled: list[str]) -> None:
+    assert decode_each_loosely([bytes.fromhex(one) for one in spoiled], depth_max=1) is None
+
+
+@pytest.mark.parametrize("data", ["", "0000", "00f6", "8200", "51", "5820", "83", "a0", "818100"])
+@pytest.mark.parametrize("around", [0, 5000])
+def test_short_data_and_long_end_at_their_last_byte(data: str, around: int) -> None:
+    spoiled = bytes.fromhex(data)
+    if around:  # a text of so many bytes in front
+        spoiled = b"\x82" + encode("x" * around) + spoiled
+    with pytest.raises(DecodeError):
+        decode_loosely(spoiled, depth_max=1 + bool(around))
+
+
+@FUZZ
+@given(PLAIN)
+def test_without_a_look_the_encoding_is_the_same(value: object) -> None:
+    assert encode_loosely(value) == encode(value)  # type: ignore[arg-type]
+
+
+def test_a_lone_surrogate_is_noticed_without_a_look_as_well() -> None:
+    with pytest.raises(EncodeError, match="UTF-8"):
+        encode_loosely("\ud800")
