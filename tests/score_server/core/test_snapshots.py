@@ -17,7 +17,7 @@ from score_server.core.events import (
     Stopping,
     Ticked,
 )
-from score_server.core.snapshots import row
+from score_server.core.snapshots import IMPORT_POSITION_MAX, row
 from score_server.stores.base import GroupState, SnapshotState
 from score_server.wire.entry import next_chain, snapshot_digest
 from score_server.wire.messages import (
@@ -354,6 +354,17 @@ def test_an_empty_group_begins_with_a_snapshot_of_another(book: Playbook) -> Non
     book.say(1, submit(7, b"next", channel=2, settled=6, seen=40))
     book.settle_all()
     assert book.told(1)[-2:] == [(41, b"next"), Taken(7, 41)]
+
+
+@pytest.mark.parametrize("position", [IMPORT_POSITION_MAX, IMPORT_POSITION_MAX + 1, 2**63 - 1])
+def test_no_group_begins_so_late_that_its_positions_could_be_used_up(
+    position: int, book: Playbook
+) -> None:
+    began = imported(book)._replace(position=position)
+    book.say(2, began)
+    book.settle_all()
+    verdict = KEPT if position <= IMPORT_POSITION_MAX else UNKNOWN_PLACE
+    assert book.out(2) == [SnapshotKept(began.request, verdict, 0)]
 
 
 def test_who_appends_first_makes_it_no_empty_group(book: Playbook) -> None:

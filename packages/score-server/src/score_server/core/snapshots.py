@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from .residents import Residents
     from .sequencer import Sequencer
 
+# An empty group may begin up to here: so the positions behind it are never used up.
+IMPORT_POSITION_MAX = 2**62
+
 
 class Candidate:
     """A snapshot on its way in: *received* bytes of it are assigned, the last of them in commit *number*.
@@ -97,7 +100,7 @@ class Snapshots:
         if cursor is None:
             return
         group = cursor.group
-        if not group.assigned_head:
+        if not group.assigned_head and message.position <= IMPORT_POSITION_MAX:
             chain = group.incarnation
         elif not group.floor <= message.position <= group.durable_head:
             chain = b""  # equal to none
