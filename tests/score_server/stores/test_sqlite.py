@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -528,6 +529,24 @@ def test_a_row_that_is_not_as_it_was_written_refuses_the_store(
     with pytest.raises(StoreUnusable, match=rf"is damaged \({said}\); restore it"):
         store.load()
     store.close()
+
+
+def test_an_id_that_a_flipped_bit_made_no_number_refuses_the_store(path: str) -> None:
+    store = SqliteStore(path)
+    store.commit(chained("g", b"one"))
+    store.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        # What the file says of its tables keeps SQLite from writing this, and not from reading it.
+        (sql,) = db.execute("SELECT sql FROM sqlite_schema WHERE name = 'groups'").fetchone()
+        rewrite = "UPDATE sqlite_schema SET sql = ? WHERE name = 'groups'"
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(rewrite, (sql.replace("STRICT", ""),))
+        db.execute("PRAGMA writable_schema = RESET")
+        db.execute("UPDATE groups SET snapshot_id = x'00'")
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(rewrite, (sql,))
+    with pytest.raises(StoreUnusable, match="an id is no number"):
+        SqliteStore(path)
 
 
 @pytest.mark.parametrize("size", [0, 50, 4096, 40_000])

@@ -124,6 +124,9 @@ class SqliteStore(LogStore):
             "SELECT max(id), max(snapshot_id) FROM groups "
             "UNION ALL SELECT max(group_id), max(snapshot_id) FROM garbage"
         ).fetchall()
+        if {type(id_) for row in highest for id_ in row} - {int, type(None)}:
+            # A flipped bit can make a number something else, whatever the table's columns are for.
+            raise self._unusable("an id is no number")
         groups, snapshots = zip(*highest, strict=True)
         return max(filter(None, groups), default=0) + 1, max(filter(None, snapshots), default=0) + 1
 
@@ -137,7 +140,10 @@ class SqliteStore(LogStore):
                 return StoreState(self._sessions())
         except sqlite3.Error as error:
             wrong = str(error)
-        raise StoreUnusable(
+        raise self._unusable(wrong)
+
+    def _unusable(self, wrong: str) -> StoreUnusable:
+        return StoreUnusable(
             f"{self._path} is damaged ({' '.join(wrong.split())}); "
             "restore it from a backup, and check its disk"
         )
