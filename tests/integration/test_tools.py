@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -107,7 +108,9 @@ def test_what_is_not_there_is_said_in_a_line(run: Run) -> None:
     for command in ("get", "tail"):
         (line,) = run(command, "nothing", status=1)
         assert line.startswith("score: there is no group 'nothing' on score://")
-    assert run("compact", "nothing") == ["group 'nothing' holds nothing that could be compacted"]
+    assert run("compact", "nothing") == [
+        "group 'nothing' holds nothing that could be compacted, or somebody else is at it"
+    ]
     (line,) = run("export", "nothing", "/nonexistent/file", status=1)
     assert "No such file or directory" in line
 
@@ -190,6 +193,14 @@ def test_compact_trims_the_log_and_changes_nothing_that_anybody_sees(
         assert dict(again) == before
         again["k0"] = 1
         assert again.position == 501
+
+
+def test_compacting_again_trims_what_an_author_held_back(url: str, run: Run) -> None:
+    with score.connect(url) as author:
+        filled(author)
+        assert run("compact", "stock")[0].endswith("its log begins behind 29")
+    # Gone with a Bye, so it has all its answers.
+    assert run("compact", "stock")[0].endswith("its log begins behind 30")
 
 
 def test_a_group_that_keeps_its_history_gets_a_snapshot_and_keeps_its_log(
@@ -284,6 +295,8 @@ def test_an_archive_of_a_group_that_keeps_its_history_holds_all_of_it(
         assert len(list(reader.entries())) == 2
     run("import", str(path), "copy")
     assert SVec[int](client, "copy") == [1, 2]
+    kept = {group.name: group.keep_history for group in client.groups()}
+    assert kept == {"log": True, "copy": True}
 
 
 def test_an_import_needs_a_group_that_holds_nothing(
@@ -386,6 +399,41 @@ def test_a_command_line_that_makes_no_sense_is_refused(arguments: list[str]) -> 
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
+
+
+@pytest.mark.parametrize("arguments", [["get"], ["tail"], ["compact"], ["delete", "--yes"]])
+def test_what_cannot_be_a_groups_name_is_refused_in_a_line(arguments: list[str], run: Run) -> None:
+    (line,) = run(*arguments, "bad\udcff", status=1)  # as Python has what is not UTF-8
+    assert "is not a group's name" in line
+
+
+def spoken(url: str, *arguments: str, stdout: int, encoding: str = "utf-8") -> tuple[int, str, str]:
+    """Status, stdout and stderr of ``score`` in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "score", *arguments, "--url", url],
+        stdout=stdout, stderr=subprocess.PIPE, check=False, timeout=60,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )  # fmt: skip
+    return done.returncode, (done.stdout or b"").decode(), done.stderr.decode()
+
+
+def test_names_that_a_terminal_cannot_say_or_would_obey_are_escaped(
+    client: score.Client, url: str
+) -> None:
+    SMap[str, int](client, "naïve \x1b[2J")["a"] = 1
+    status, out, err = spoken(url, "ls", stdout=subprocess.PIPE, encoding="ascii")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[1].startswith("na\\xefve \\x1b[2J ")
+
+
+def test_it_ends_without_a_word_when_nobody_reads_on(client: score.Client, url: str) -> None:
+    filled(client)
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert spoken(url, "ls", stdout=writer) == (1, "", "")
+    finally:
+        os.close(writer)
 
 
 def test_compact_takes_a_group_or_follow(run: Run) -> None:

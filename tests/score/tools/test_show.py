@@ -47,6 +47,15 @@ def test_a_type_that_is_not_registered_here_is_shown_as_what_it_was_made_of() ->
     assert value_of([]) == []
 
 
+def test_names_of_others_stay_on_their_line_and_no_terminal_obeys_them() -> None:
+    rude = "ada\x1b[2J\n\x9b"
+    assert show.printable("naïve, ada") == "naïve, ada"
+    assert show.printable(rude) == r"ada\x1b[2J\n\x9b"
+    assert show.printable("bad\udcff") == r"bad\udcff"
+    assert r"ada\x1b[2J\n\x9b: " in show.entry_line(entry(b"", label=rude))
+    assert table(("group",), [(rude,)])[1] == r"ada\x1b[2J\n\x9b"
+
+
 def test_operations_are_named_with_their_arguments_and_node() -> None:
     m: UMap[str, object] = UMap()
     with recording(m) as updates:

@@ -1,13 +1,15 @@
 """``score``: the command line of the client side.  ``python -m score`` is the same.
 
 What goes wrong is said in one line on stderr, without a traceback.  Exit status: 0 it did what it was asked, 1 it
-could not, 2 the command line makes no sense, 130 Ctrl-C.
+could not, 2 the command line makes no sense, 130 Ctrl-C.  Where nobody reads on (``score ls | head``), it ends
+without a word, with 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -29,8 +31,16 @@ application's own types are read with its modules: --import shop.types
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit status is 0 only when it did what it was asked."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names that the terminal, or UTF-8, cannot say: escaped, as stderr does it.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return _run(options)
+        status = _run(options)
+        print(end="", flush=True)
+        return status
+    except BrokenPipeError:
+        _drop_output()
+        return 1
     except (ScoreError, UCoreError, OSError) as error:
         return _complain(" ".join(str(error).split()), 1)
     except KeyboardInterrupt:
@@ -51,6 +61,13 @@ def _run(options: argparse.Namespace) -> int:
     from .tools import commands
 
     return commands.run(options)
+
+
+def _drop_output() -> None:
+    """What was printed and nobody read goes nowhere: else Python tries again at its end, and complains."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _complain(text: str, status: int) -> int:

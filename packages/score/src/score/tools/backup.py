@@ -92,7 +92,7 @@ def import_group(client: Client, path: str, group: str, progress: Progress) -> i
     place = first.resume()
     if place is None:
         raise ArchiveError(f"{path} is the archive of a group that never held anything")
-    target = Fold(group)
+    target = Fold(group, keep=first.keep)
     client.sync(target)
     if target.position or target.incarnation is None:
         raise UsageError(
@@ -117,10 +117,10 @@ def import_group(client: Client, path: str, group: str, progress: Progress) -> i
 def _folded(path: str, group: str, progress: Progress) -> Fold:
     """What the archive at *path* holds."""
     size = os.path.getsize(path)
-    fold = Fold(group)
     with open(path, "rb") as file:
         reader = ArchiveReader(file)
         begin = reader.beginning
+        fold = Fold(group, keep=begin.keep)
         snapshot = None
         if begin.snapshot_bytes:
             snapshot = wire.SnapshotInfo(begin.chain, begin.snapshot_bytes, begin.snapshot_digest)

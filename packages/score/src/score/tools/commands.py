@@ -72,7 +72,8 @@ def _compact(asked: Asked) -> int:
         if group is None:
             compaction.follow(asked.client, checker, _say)
         done = compaction.compact(asked.client, checker, group)
-    _say(f"group {group!r} holds nothing that could be compacted" if done is None else str(done))
+    nothing = f"group {group!r} holds nothing that could be compacted, or somebody else is at it"
+    _say(nothing if done is None else str(done))
     return 0
 
 

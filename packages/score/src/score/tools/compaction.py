@@ -70,7 +70,9 @@ class Compacted(NamedTuple):
 def compact(client: Client, checker: Client, group: str) -> Compacted | None:
     """Make a snapshot of *group* where it stands, have it verified, and let the server trim.
 
-    *checker* is another client of the same server.  None: there is nothing to make one of.
+    *checker* is another client of the same server.  None: there is nothing to make one of, or somebody
+    else is making a later one.  Where the latest snapshot is of this place, only the log is trimmed, as far as
+    it may be by now.
 
     Raises:
         DivergedError: the two folds differ.  Nothing was trimmed; one of the two programs, or its
@@ -86,11 +88,12 @@ def compact(client: Client, checker: Client, group: str) -> Compacted | None:
             return None
         data = dumped(first)
         kept = client.perform(partial(put, fold=first, place=place, data=data))
-        if kept.verdict == wire.SUPERSEDED:
-            logger.info("group %r: somebody else makes a snapshot of it", group)
-            return None
-        second = Fold(group, until=place.position)
-        checker.sync(second)
+        is_superseded = kept.verdict == wire.SUPERSEDED
+        if is_superseded:  # if this snapshot stands, more of the log may go by now
+            second = first
+        else:
+            second = Fold(group, until=place.position)
+            checker.sync(second)
         digest = snapshot_digest(dumped(second))
         answer = client.perform(partial(trim, fold=first, position=place.position, digest=digest))
         if answer.verdict == wire.TRIM_DONE:
@@ -103,6 +106,9 @@ def compact(client: Client, checker: Client, group: str) -> Compacted | None:
             )
         if answer.verdict == wire.TRIM_FULL:
             raise full(group)
+        if is_superseded:
+            logger.info("group %r: somebody else makes a later snapshot of it", group)
+            return None
         # The connection was lost in between, and the candidate with it.
     raise ServerError(f"group {group!r}: the server did not keep a candidate {ATTEMPTS_MAX} times")
 

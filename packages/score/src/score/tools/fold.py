@@ -15,6 +15,7 @@ from ucore.node import Container
 from ucore.ops import KINDS, OPERATIONS
 from ucore.types import bare
 
+from ..client import checked_name
 from ..payload import PAYLOAD_DEPTH_MAX
 from ..replica import Replica
 
@@ -22,12 +23,16 @@ _ROOTS: dict[str, type[Container]] = {"map": UMap, "vec": UVec, "stack": UStack}
 
 
 class Fold(Replica):
-    """See the module.  *until*: the position behind which nothing is taken in any more."""
+    """See the module.  *until*: the position behind which nothing is taken in any more.
+
+    Raises:
+        InvalidNameError: *group* is not a group's name.
+    """
 
     __slots__ = ("_known",)
 
     def __init__(self, group: str, *, keep: bool = False, until: int | None = None) -> None:
-        super().__init__(group, bare(UMap)._attach(None), keep=keep, until=until)
+        super().__init__(checked_name(group), bare(UMap)._attach(None), keep=keep, until=until)
         self._known = False
 
     def become(self, dump: object) -> None:

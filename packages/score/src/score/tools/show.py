@@ -80,7 +80,7 @@ def _operation(op: Any) -> str:
 
 def entry_line(entry: Entry) -> str:
     """One change on one line: position, time, who, what."""
-    label = entry.label or entry.session.hex()[:8]
+    label = printable(entry.label) or entry.session.hex()[:8]
     return f"{entry.position:>8}  {time_text(entry.time_ms)}  {label}: " + "; ".join(
         operations(entry.payload)
     )
@@ -151,4 +151,11 @@ def table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> list[str]:
 
 
 def _cell(value: object) -> str:
-    return f"{value:,}" if type(value) is int else str(value)
+    return f"{value:,}" if type(value) is int else printable(str(value))
+
+
+def printable(text: str) -> str:
+    """*text* on one line, with what a terminal would obey (others chose it) in backslash escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
