@@ -29,6 +29,8 @@ SAMPLE = (
     "the client sends again under a new seq",
     "the chain is not checked when a view resumes",
     "nodes are renumbered in a batch",
+    "trim without comparing the digests",
+    "groups that nobody uses stay in memory",
 )
 SEEDS_FOR_THE_SAMPLE = 100
 # A change of the product may take away the text that a bug replaces.  ``nox -s simulate -- --bugs``

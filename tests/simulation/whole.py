@@ -35,6 +35,10 @@ def compact(process: Process, call: Call, op: Op) -> None:
     with process.another_client() as checker:
         try:
             done = compaction.compact(client, checker, op.group)
+        except score.DivergedError:
+            if process.is_at_barrier or op.group not in process.world.spoilt:
+                raise
+            return  # what it vouched for was somebody else's candidate, and wrong
         except score.ServerError as error:
             refused = (
                 type(error) is score.ServerError and op.group not in process.world.disk.has_rotted
@@ -67,6 +71,7 @@ def compact_wrongly(process: Process, call: Call, op: Op) -> None:
     )
     if how == 3:  # somewhere else
         place = place._replace(position=abs(place.position - 2 * (op.numbers[1] % 2)) + 1)
+    process.world.spoilt.add(op.group)
     step = partial(compaction.put, fold=first, place=place, data=offered)
     if how in (2, 4):
         step = partial(

@@ -137,6 +137,7 @@ class World:
         plans = make_plans(seed)
         self.plan_size = {client: len(plan) for client, plan in enumerate(plans)}
         self._groups = sorted({op.group for plan in plans for op in plan})
+        self.spoilt: set[str] = set()  # groups of which somebody has offered a wrong snapshot
         self._kept = swarm.choice((None, None, None, None, None, self._groups[0]))
         self.processes = [
             Process(
