@@ -9,7 +9,7 @@ from score_server.core.events import Received
 from score_server.core.group import Group
 from score_server.core.peer import Peer
 from score_server.core.sequencer import Batch, GroupGone, Sequencer
-from score_server.core.session import Session
+from score_server.core.session import Record, Session
 from score_server.core.snapshots import Candidate
 from score_server.stores.base import GroupState, NewChunk, NewGroup, NewTrim, StoredOutcome
 from score_server.wire.entry import snapshot_digest
@@ -673,6 +673,32 @@ def test_a_snapshot_and_its_trim_are_one_commit_and_the_hold_is_what_authors_had
     batch = sequencer.committed()
     assert list(batch.groups()) == [group]
     assert group.snapshot == made.snapshot
+
+
+def test_all_sessions_are_looked_through_only_if_the_floor_may_rise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sequencer = Sequencer({}, Limits())
+    group = group_of_one(sequencer)
+    (author,) = sequencer.sessions.values()
+    other = sequencer.sessions[b"t" * 16] = Session(b"t" * 16, "", 0)
+    other.put(1, Record(2, "g", 0, 2))
+    looked, hold = [], Session.hold
+
+    def watched(session: Session, group: str) -> int | None:
+        looked.append(session)
+        return hold(session, group)
+
+    monkeypatch.setattr(Session, "hold", watched)
+    assert (sequencer.hold(group), looked) == (0, [author, other])
+    looked.clear()
+    assert (sequencer.hold(group), looked) == (0, [author])  # it still holds the floor where it is
+    author.settle(1, 8)
+    assert sequencer.hold(group) == 1
+    sequencer.end(author)
+    assert sequencer.hold(group) == 2
+    other.settle(1, 8)
+    assert sequencer.hold(group) is None
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -27,6 +27,7 @@ from .few import Few
 if TYPE_CHECKING:
     from .cursor import Cursor
     from .peer import Peer
+    from .session import Session
     from .snapshots import Candidate
 
 # What most subscribers miss between two of their calls; beyond it the page cache is good enough.
@@ -85,7 +86,7 @@ class Group:
     __slots__ = (
         "assigned_chain", "assigned_floor", "assigned_head", "assigned_snapshot", "begun", "candidate",
         "cursors", "damage", "deferred", "durable_chain", "durable_head", "floor", "followers",
-        "incarnation", "keep", "log_bytes", "name", "next_position", "number", "recent", "snapshot",
+        "holder", "incarnation", "keep", "log_bytes", "name", "next_position", "number", "recent", "snapshot",
         "stored", "time_ms", "undecided", "wanted_at",
     )  # fmt: skip
 
@@ -106,6 +107,9 @@ class Group:
         self.snapshot = self.assigned_snapshot = state.snapshot
         self.candidate: Candidate | None = None
         self.damage: str | None = None
+        self.holder: Session | None = (
+            None  # who held back the last trim, or did when it was looked for
+        )
         self.recent = Recent(state.head)
         self.cursors: set[Cursor] = set()
         self.followers: set[Cursor] = set()  # those with credit: they hear of every new entry

@@ -382,9 +382,22 @@ class Sequencer:
 
     def hold(self, group: Group) -> int | None:
         """The place behind which *group*'s entries are still needed: an author whose submission is not
-        settled is owed all behind what it had seen."""
-        found = [session.hold(group.name) for session in self.sessions.values() if session.outcomes]
-        return min((seen for seen in found if seen is not None), default=None)
+        settled is owed all behind what it had seen.
+
+        All sessions are looked through only if that place may be above the floor: who says one right
+        ``Trim`` after the other makes nobody wait.
+        """
+        holder = group.holder
+        if holder is not None and self.sessions.get(holder.id) is holder:
+            seen = holder.hold(group.name)
+            if seen is not None and seen <= group.assigned_floor:
+                return seen
+        lowest, group.holder = None, None
+        for session in self.sessions.values():
+            seen = session.hold(group.name) if session.outcomes else None
+            if seen is not None and (lowest is None or seen < lowest):
+                lowest, group.holder = seen, session
+        return lowest
 
     def answer(
         self, connection: int, message: Message, instead: Message, number: int, size: int = 0
