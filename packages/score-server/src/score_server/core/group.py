@@ -86,8 +86,8 @@ class Group:
     __slots__ = (
         "assigned_chain", "assigned_floor", "assigned_head", "assigned_snapshot", "begun", "candidate",
         "cursors", "damage", "deferred", "durable_chain", "durable_head", "floor", "followers",
-        "holder", "incarnation", "keep", "log_bytes", "name", "next_position", "number", "recent", "snapshot",
-        "stored", "time_ms", "undecided", "wanted_at",
+        "holder", "incarnation", "keep", "log_bytes", "name", "next_position", "number", "recent",
+        "snapshot", "stored", "time_ms", "undecided", "wanted_at",
     )  # fmt: skip
 
     def __init__(self, state: GroupState, *, stored: bool) -> None:
@@ -107,9 +107,7 @@ class Group:
         self.snapshot = self.assigned_snapshot = state.snapshot
         self.candidate: Candidate | None = None
         self.damage: str | None = None
-        self.holder: Session | None = (
-            None  # who held back the last trim, or did when it was looked for
-        )
+        self.holder: Session | None = None  # who holds its floor down; see ``Sequencer.hold``
         self.recent = Recent(state.head)
         self.cursors: set[Cursor] = set()
         self.followers: set[Cursor] = set()  # those with credit: they hear of every new entry
