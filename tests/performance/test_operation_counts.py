@@ -185,7 +185,7 @@ def test_the_bytes_of_a_set_depend_neither_on_the_size_nor_on_the_depth(counted:
 def test_a_clients_set_makes_a_bounded_number_of_function_calls(counted: Counted) -> None:
     shared = score.SMap[str, int](counted.client, "g")
     shared["key"] = 1
-    assert function_calls(lambda: shared.__setitem__("key", 7)) <= 210
+    assert function_calls(lambda: shared.__setitem__("key", 7)) <= 166
 
 
 # ---------------------------------------------------------------- a server without its sockets
@@ -321,7 +321,7 @@ def test_a_change_told_to_one_more_makes_a_bounded_number_of_function_calls() ->
 # ---------------------------------------------------------------- a replica
 
 
-@pytest.mark.parametrize(("changes", "bound"), [(1, 70), (500, 6)])
+@pytest.mark.parametrize(("changes", "bound"), [(1, 64), (500, 5)])
 def test_a_change_that_comes_to_a_replica_makes_a_bounded_number_of_function_calls(
     changes: int, bound: int
 ) -> None:

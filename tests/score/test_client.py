@@ -181,11 +181,12 @@ def test_a_strict_change_is_not_made_where_joining_has_loaded_a_later_state(
         assert mine == ["c", "b"]
 
 
-def test_a_change_that_was_taken_in_a_group_deleted_since_has_an_unknown_outcome(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("cause", [score.GroupDeletedError, score.GroupDamagedError])
+def test_a_change_whose_entry_will_not_come_has_an_unknown_outcome_for_the_reason_why(
+    client: Client, monkeypatch: pytest.MonkeyPatch, cause: type[score.ScoreError]
 ) -> None:
     stock = SMap[str, int](client, "stock")
-    gone = score.GroupDeletedError("gone")
+    gone = cause("gone")
     monkeypatch.setattr(Replica, "receive_all", lambda _replica, _entries: None)
     monkeypatch.setattr(Conversation, "error_on", lambda _talk, _channel: gone)
     with pytest.raises(score.OutcomeUnknown) as caught:

@@ -25,7 +25,9 @@ from ucore.primitives import (
     INT_MIN,
     NATIVE_TYPES,
     PRIMITIVES,
+    QUICK_KEYS,
     Replace,
+    are_natives,
     decode,
     decode_key,
     decode_leaf,
@@ -622,3 +624,31 @@ def test_a_field_that_cannot_be_stored_is_named() -> None:
     with pytest.raises(UnstorableError, match="a set") as caught:
         MINE.encode({"k": Money(Point(1, {2}))}, "m")
     assert caught.value.path == "m['k'].amount.y"
+
+
+# ---------------------------------------------------------------- columns
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [], ["a", "é", ""], [1, -(2**63), 2**63 - 1], [None, True, 1.5, math.nan, b"x", "a", 7], ("a", "b"),
+        ["\ud800"], ["a", "\udc00"], ["\ud800", "\udc00"], [1, "\ud800"], [2**63], [-(2**63) - 1], ["a", 2**63],
+        [[2, 1]], ["a", []], [1, object()],
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_column_is_native_exactly_if_decoding_gives_each_as_it_is(column: Any) -> None:
+    def is_as_it_is(item: Any) -> bool:
+        try:
+            return decode(item) is item
+        except (MalformedUpdateError, UnknownTypeError):
+            return False
+
+    assert are_natives(column) is all(map(is_as_it_is, column))
+
+
+@pytest.mark.parametrize("key", [None, True, 1.5, math.nan, b"x", [2, 1]])
+def test_a_quick_key_is_text_or_a_whole_number(key: object) -> None:
+    assert are_natives(["a", 1], QUICK_KEYS)
+    assert not are_natives(["a", key, 1], QUICK_KEYS)
