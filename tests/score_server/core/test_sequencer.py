@@ -701,6 +701,21 @@ def test_all_sessions_are_looked_through_only_if_the_floor_may_rise(
     assert sequencer.hold(group) is None
 
 
+def test_a_dropped_candidate_is_told_to_the_store_though_nobody_waits_for_it() -> None:
+    sequencer = Sequencer({}, Limits())
+    group = group_of_one(sequencer)
+    candidate(sequencer, group)
+    for _ in range(2):  # its chunks, and what is only noted
+        if sequencer.seal(force=True) is not None:
+            sequencer.committed()
+    assert sequencer.seal(force=True) is None
+    sequencer.drop_candidate(group)
+    assert sequencer.seal() is None
+    commit = sequencer.seal(force=True)
+    assert commit is not None
+    assert commit.dropped_candidates == ("g",)
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_a_whole_candidate_whose_trim_failed_is_one_again_if_its_owner_is_there(
     there: bool,

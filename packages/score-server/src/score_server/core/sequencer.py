@@ -457,7 +457,8 @@ class Sequencer:
         """The next commit, if none is outstanding and somebody waits for one (or *force* and
         there is anything to write at all)."""
         batch = self.open
-        if self.in_flight or not (batch.wanted or (force and (self._touched or self._ended))):
+        unwritten = self._touched or self._ended or self._stale
+        if self.in_flight or not (batch.wanted or (force and unwritten)):
             return None
         batch.rows = [s for s in self._touched if self.sessions.get(s.id) is s]
         batch.ended = self._ended
