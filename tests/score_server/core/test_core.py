@@ -946,6 +946,14 @@ def test_a_run_of_submissions_is_answered_by_a_run(book: Playbook) -> None:
     assert (peer.lined, peer.answers()) == (0, 0)
 
 
+def test_a_run_with_a_name_that_is_known_is_submitted_one_by_one(book: Playbook) -> None:
+    book.author()
+    book.fill(1, 1)
+    book.say(1, run(1, b"1", b"b"))
+    book.commit()
+    assert book.told(1) == [Taken(1, 1), (2, b"b"), Taken(2, 2)]
+
+
 def test_a_run_without_a_session_is_one_violation(book: Playbook) -> None:
     book.connect(1)
     book.join(1)

@@ -210,10 +210,11 @@ def test_a_run_of_answers_is_sent_as_the_messages_that_it_stands_for() -> None:
     assert data == server.send(entries, *run.each(), Taken(10, 10))
 
 
-@pytest.mark.parametrize("limit", [{"frame_items_max": 32}, {"frame_bytes_max": 400}])
-def test_a_run_of_answers_over_a_frame_goes_into_several(limit: dict[str, int]) -> None:
+@pytest.mark.parametrize("limit", [(32, 8192), (8192, 400)])
+def test_a_run_of_answers_over_a_frame_goes_into_several(limit: tuple[int, int]) -> None:
     client, server = pair()
-    server.limits = LIMITS._replace(**limit)
+    items_max, bytes_max = limit
+    client.limits = server.limits = Limits(frame_items_max=items_max, frame_bytes_max=bytes_max)
     run = TakenRun(1, 1, 100)
     data = server.send(run)
     assert len(frames(data)) > 1

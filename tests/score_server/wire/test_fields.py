@@ -17,6 +17,7 @@ from score_server.wire.fields import (
     TEXT_BYTES_MAX,
     FieldError,
     VersionError,
+    encode_message,
     read_count,
     read_message,
     to_plain,
@@ -129,6 +130,7 @@ BAD: list[tuple[Message, str]] = [
 @pytest.mark.parametrize("message", GOOD, ids=lambda message: f"{message!r:.50}")
 def test_what_is_allowed_passes_both_ways(message: Message) -> None:
     assert to_plain(message) == [CODES[type(message)], *message]
+    assert encode_message(message) == raw(message)
     again = read(raw(message))
     assert again == message
     assert type(again) is type(message)

@@ -11,6 +11,7 @@ behind it.  It needs no credit: whoever joins wants it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..stores.base import SnapshotState
@@ -97,8 +98,14 @@ class Cursor:
     ) -> list[bytes]:
         """Move over the entries from index *start* on: as many as are allowed and fit into one
         message, and at least one if one is allowed."""
-        taken: list[bytes] = []
-        for index in range(start, min(len(positions), start + ENTRIES_MAX)):
+        stop = min(len(positions), start + ENTRIES_MAX)
+        granted = bisect_right(positions, self.grant, start, stop)
+        taken = encoded[start:granted]
+        if taken and (granted == stop or self.credit <= 0) and sum(map(len, taken)) <= bytes_max:
+            self.position = positions[granted - 1]
+            return taken
+        taken = []
+        for index in range(start, stop):
             size = len(encoded[index])
             if taken and size > bytes_max:
                 break

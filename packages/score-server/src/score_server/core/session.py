@@ -117,10 +117,11 @@ class Session:
         if upto <= self.settled:
             return False
         self.settled = upto
-        for seq in [seq for seq in self.outcomes if seq <= upto]:
-            record = self.outcomes.pop(seq)
-            if record.position:
-                self.last_taken = max(self.last_taken, seq)
+        outcomes = self.outcomes
+        for seq in [seq for seq in outcomes if seq <= upto]:
+            record = outcomes.pop(seq)
+            if record.position and seq > self.last_taken:
+                self.last_taken = seq
             if record.pinned:
                 self.pinned[seq] = record
         while len(self.pinned) > pinned_max:
@@ -160,9 +161,14 @@ class Session:
 
     def change(self, seqs: set[int]) -> SessionChange:
         """The row as it is now, with the outcomes of *seqs*, for the store."""
-        found = [(seq, self.find(seq)) for seq in sorted(seqs)]
+        kept = self.outcomes.get
+        found = [(seq, kept(seq) or self.pinned.get(seq)) for seq in sorted(seqs)]
         outcomes = tuple(
-            StoredOutcome(seq, r.position, r.group, r.pinned, r.seen) for seq, r in found if r
+            [
+                _NEW(StoredOutcome, (seq, r.position, r.group, r.pinned, r.seen))
+                for seq, r in found
+                if r
+            ]
         )
         dropped = tuple(sorted(self.dropped))
         return SessionChange(

@@ -7,6 +7,8 @@ the rows, the entries and the chunks in its own way.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from .base import (
@@ -19,6 +21,8 @@ from .base import (
     NewTrim,
     SnapshotState,
 )
+
+_GROUP_OF = attrgetter("group")
 
 
 class GroupRow(NamedTuple):
@@ -82,20 +86,22 @@ class _Step:
     def append(self, entries: Iterable[NewEntry]) -> None:
         """Append, each group's first entry to its stored head and the others to one another."""
         appended = self._appended
-        for entry in entries:
-            name = entry.group
+        for name, run in groupby(entries, _GROUP_OF):
             before = appended.get(name)
             if before is None:
                 before = appended[name] = []
                 head = self._must(name, "an entry").state.head
             else:
                 head = before[-1].position
-            if entry.predecessor != head or entry.position <= head:
-                raise AppendRefused(
-                    f"entry {entry.position} of group {name!r} was to follow {entry.predecessor}, "
-                    f"but the stored head is {head}: does somebody else write to this store?"
-                )
-            before.append(entry)
+            for entry in run:
+                position = entry.position
+                if entry.predecessor != head or position <= head:
+                    raise AppendRefused(
+                        f"entry {position} of group {name!r} was to follow {entry.predecessor}, "
+                        f"but the stored head is {head}: does somebody else write to this store?"
+                    )
+                before.append(entry)
+                head = position
         for name, new in appended.items():
             state, floor_chain, candidate = self._must(name, "an entry")
             _, incarnation, _, _, _, floor, keep, log_bytes, snapshot = state

@@ -6,7 +6,8 @@ It keeps every law but durability, and is the model that other stores are compar
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
 
 from ..wire.entry import next_chain
 from .advance import GroupRow, advance
@@ -22,6 +23,8 @@ from .base import (
     StoredOutcome,
     StoreState,
 )
+
+_GROUP_OF = attrgetter("group")
 
 
 class _Log:
@@ -49,12 +52,17 @@ class MemoryStore(LogStore):
     def __init__(self) -> None:
         self._logs: dict[str, _Log] = {}
         self._names: list[str] = []  # in order; the order of UTF-8 is that of code points
-        self._sessions: dict[bytes, SessionState] = {}
+        self._sessions: dict[bytes, SessionState] = {}  # without their outcomes, which are here:
+        self._outcomes: dict[bytes, dict[int, StoredOutcome]] = {}
         self._closed = False
 
     def load(self) -> StoreState:
         self._check_open()
-        return StoreState(tuple(self._sessions.values()))
+        found = []
+        for state in self._sessions.values():
+            outcomes = self._outcomes.get(state.session, {})
+            found.append(state._replace(outcomes=tuple(outcomes[seq] for seq in sorted(outcomes))))
+        return StoreState(tuple(found))
 
     def commit(self, batch: Commit) -> None:
         self._check_open()
@@ -62,11 +70,11 @@ class MemoryStore(LogStore):
         for name, _, _ in batch.new_groups:
             self._logs[name] = _Log()
             insort(self._names, name)
-        for entry in batch.entries:
-            log = self._logs[entry.group]
-            log.positions.append(entry.position)
-            log.encoded.append(entry.encoded)
-            log.chains.append(entry.chain)
+        for name, run in groupby(batch.entries, _GROUP_OF):
+            log, entries = self._logs[name], list(run)
+            log.positions += [entry.position for entry in entries]
+            log.encoded += [entry.encoded for entry in entries]
+            log.chains += [entry.chain for entry in entries]
         for name in batch.dropped_candidates:
             if name in self._logs:
                 self._logs[name].candidate.clear()
@@ -83,6 +91,7 @@ class MemoryStore(LogStore):
             self._change(change)
         for session in batch.ended_sessions:
             self._sessions.pop(session, None)
+            self._outcomes.pop(session, None)
 
     def _check(self, batch: Commit) -> dict[str, GroupRow | None]:
         return advance(batch, self._row, self._last_entry)
@@ -97,17 +106,16 @@ class MemoryStore(LogStore):
         return (log.positions[index - 1], log.chains[index - 1]) if log and index else None
 
     def _change(self, change: SessionChange) -> None:
-        old = self._sessions.get(change.session)
-        outcomes = {outcome.seq: outcome for outcome in old.outcomes} if old else {}
-        outcomes |= {outcome.seq: outcome for outcome in change.outcomes}
-        kept: tuple[StoredOutcome, ...] = tuple(
-            outcomes[seq]
-            for seq in sorted(outcomes)
-            if seq not in change.dropped and (seq > change.settled or outcomes[seq].pinned)
-        )
-        self._sessions[change.session] = SessionState(
-            change.session, change.label, change.last_used_ms, change.settled, kept
-        )
+        session, label, last_used_ms, settled, new, dropped = change
+        self._sessions[session] = SessionState(session, label, last_used_ms, settled, ())
+        outcomes = self._outcomes.pop(session, None) or {}
+        outcomes.update([(outcome.seq, outcome) for outcome in new])
+        for seq in [seq for seq, kept in outcomes.items() if seq <= settled and not kept.pinned]:
+            del outcomes[seq]
+        for seq in dropped:
+            outcomes.pop(seq, None)
+        if outcomes:
+            self._outcomes[session] = outcomes
 
     def look_up(self, group: str, position: int) -> tuple[GroupState | None, bytes | None]:
         self._check_open()

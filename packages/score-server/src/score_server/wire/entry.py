@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 from .codec import INT_MAX, DecodeError, decode_loosely, utf8_length
-from .heads import ARRAY, BYTES, TEXT_STRING, head
+from .heads import ARRAY, BYTES, TEXT_STRING, head, heads, length_heads
 
 CHAIN_BYTES = 16
 INCARNATION_BYTES = 16
@@ -88,21 +89,18 @@ def encode_run(
         position + last, 0, time_ms, session, seq + last, label, payloads[-1]
     ):
         raise ValueError(problem)
-    encoded: list[bytes] = []
+    places = list(heads(range(position, position + len(payloads))))
+    rows = zip(
+        repeat(_ENTRY), places, (head(first.predecessor), *places), repeat(head(time_ms) + _SESSION + session),
+        heads(range(seq, seq + len(payloads))), repeat(_text(label)), length_heads(payloads), payloads,
+        strict=False,
+    )  # fmt: skip
+    encoded = list(map(b"".join, rows))
     chains: list[bytes] = []
-    add, add_chain, blake2b = encoded.append, chains.append, hashlib.blake2b
-    fixed, named = head(time_ms) + _SESSION + session, _text(label)
-    before = head(first.predecessor)
-    for name, payload in enumerate(payloads, seq):
-        place = head(position)
-        position += 1
-        entry = b"%b%b%b%b%b%b%b%b" % (
-            _ENTRY, place, before, fixed, head(name), named, head(len(payload), BYTES), payload
-        )  # fmt: skip
-        before = place
+    add, blake2b = chains.append, hashlib.blake2b
+    for entry in encoded:
         chain = blake2b(chain + entry, digest_size=CHAIN_BYTES).digest()
-        add(entry)
-        add_chain(chain)
+        add(chain)
     return encoded, chains
 
 

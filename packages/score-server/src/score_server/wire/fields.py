@@ -15,13 +15,14 @@ the larger part).  Payloads and entries go through ``codec.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import cbor2
 
 from .codec import utf8_length
 from .entry import CHAIN_BYTES, INCARNATION_BYTES, SESSION_BYTES, SNAPSHOT_DIGEST_BYTES
-from .heads import ARRAY, BYTES, INTEGER, TEXT_STRING, head
+from .heads import ARRAY, BYTES, INTEGER, TEXT_STRING, head, length_heads
 from .limits import Limits
 from .messages import (
     CHANNEL_CLOSED,
@@ -378,10 +379,10 @@ def encode_message(message: Message) -> bytes:
     if type(message) is Taken:
         return _TAKEN + head(message.seq) + head(message.position)
     if type(message) is Entries:
-        parts = [_ENTRIES_OF, head(message.channel), head(len(message.entries), ARRAY)]
-        for entry in message.entries:
-            parts += head(len(entry), BYTES), entry
-        return b"".join(parts)
+        entries = message.entries
+        first = _ENTRIES_OF + head(message.channel) + head(len(entries), ARRAY)
+        rows = zip(length_heads(entries), entries, strict=True)
+        return first + b"".join(chain.from_iterable(rows))
     return cbor2.dumps(plain)
 
 

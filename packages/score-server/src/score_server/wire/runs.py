@@ -12,10 +12,11 @@ faults.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import NamedTuple
 
 from .fields import POSITION_MAX, read_head
-from .heads import ARRAY, BYTES, head
+from .heads import ARRAY, BYTES, head, heads
 from .messages import CODES, INTENT, Message, Submit, Taken
 
 _SUBMIT = head(len(Submit._fields) + 1, ARRAY) + head(CODES[Submit])
@@ -57,11 +58,10 @@ class TakenRun(NamedTuple):
 
     def encode(self) -> bytes:
         """The messages as they stand in a frame, one behind the other."""
-        first, position, length = self
-        ahead = position - first
-        return b"".join(
-            [_TAKEN + head(seq) + head(seq + ahead) for seq in range(first, first + length)]
-        )
+        seq, position, length = self
+        positions = heads(range(position, position + length))
+        rows = zip(repeat(_TAKEN), heads(range(seq, seq + length)), positions, strict=False)
+        return b"".join(chain.from_iterable(rows))
 
 
 Input = Message | SubmitRun
@@ -88,19 +88,24 @@ def read_run(
     add, starts_with = payloads.append, data.startswith
     end = len(data)
     seqs_end = min(first.seq + min(left + 1, count_max), POSITION_MAX + 1)
-    for seq in range(first.seq + 1, seqs_end):
-        fixed = before + head(seq) + behind
-        if not starts_with(fixed, at):
-            break
-        try:
-            size, start = read_head(data, at + len(fixed), BYTES)
-        except (ValueError, IndexError):
-            break
-        stop = start + size
-        if stop > end or size > bytes_max or (len(payloads) == left and stop != end):
-            break
-        add(data[start:stop])
-        at = stop
+    try:
+        for name in heads(range(first.seq + 1, seqs_end)):
+            fixed = before + name + behind
+            if not starts_with(fixed, at):
+                break
+            start = at + len(fixed)
+            size = data[start] - BYTES
+            if 0 <= size < 24:
+                start += 1
+            else:
+                size, start = read_head(data, start, BYTES)
+            stop = start + size
+            if stop > end or size > bytes_max or (len(payloads) == left and stop != end):
+                break
+            add(data[start:stop])
+            at = stop
+    except (ValueError, IndexError):
+        pass  # no bytes stand there: the reader of single messages says so
     if len(payloads) == 1:
         return None, at
     return SubmitRun(first.channel, first.seq, first.settled, first.seen, payloads), at
