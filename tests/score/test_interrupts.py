@@ -17,6 +17,7 @@ import ucore
 from score import Client, SMap
 from score.replica import Feed, Replica
 from score.snapshot import encode_dump
+from score.tools.compaction import compact
 from score_server.wire.entry import snapshot_digest
 from score_server.wire.messages import Joined, SnapshotInfo
 from ucore import UMap
@@ -198,6 +199,28 @@ def test_a_sync_interrupted_anywhere_leaves_view_and_handles_right(client: Clien
         mine[str(len(mine))] = [2]
 
     assert interrupted_at_every_line(sync, after) > 60
+
+
+def test_a_sync_that_loads_a_snapshot_can_be_interrupted_anywhere(client: Client) -> None:
+    mine = SMap[str, object](client, "m")
+    mine.update(a=[1], b=2, c={"d": [3]})
+    with client.another() as other, client.another() as checker:
+        assert compact(other, checker, "m") is not None
+    mine["b"] = 4
+    handle, replica = mine["a"], mine._view.replica
+
+    def sync(at: int) -> None:
+        replica.reset()
+        mine.sync()
+
+    def after(ended: bool) -> None:
+        mine.sync()
+        replica.tree.audit()
+        assert mine == {"a": [1], "b": 4, "c": {"d": [3]}}
+        assert mine["a"] is handle
+
+    # Nothing is changed in between: what the log holds behind the snapshot is read by every call.
+    assert interrupted_at_every_line(sync, after) > 900  # each line costs a connection
 
 
 def test_a_watch_interrupted_anywhere_tells_every_change_once(client: Client) -> None:
