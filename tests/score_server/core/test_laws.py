@@ -73,7 +73,7 @@ from score_server.wire.messages import (
     Taken,
     Welcome,
 )
-from score_server.wire.runs import Input
+from score_server.wire.runs import Input, SubmitRun, TakenRun
 
 from .playbook import Playbook, decoded
 
@@ -135,6 +135,16 @@ class Link:
     owed: dict[int, Submit] = field(default_factory=dict)  # submissions without an answer
     asked: dict[int, Name] = field(default_factory=dict)
     dead: bool = False
+
+
+def as_run(messages: Sequence[Message]) -> Sequence[Input]:
+    """*messages* as one run, if that is what the wire would make of them."""
+    first, *rest = messages
+    if not rest or not isinstance(first, Submit) or first.condition != INTENT or first.follows:
+        return messages
+    payloads = [message.payload for message in messages if isinstance(message, Submit)]
+    run = SubmitRun(first.channel, first.seq, first.settled, first.seen, payloads)
+    return [run] if list(run.each()) == list(messages) else messages
 
 
 class WiredPlaybook(Playbook):
@@ -225,7 +235,10 @@ class Server(RuleBasedStateMachine):
         return any(link.opened for link, _, _ in self.channels())
 
     def say(self, link: Link, *messages: Message) -> None:
-        self.book.say(link.number, *messages)
+        if isinstance(self.book, WiredPlaybook):
+            self.book.say(link.number, *messages)
+        else:
+            self.book.say(link.number, *as_run(messages))
         self.note_assigned()
 
     def note_assigned(self) -> None:
@@ -508,6 +521,10 @@ class Server(RuleBasedStateMachine):
     def sent_again(self, name: Name) -> bool:
         return name not in self.refused
 
+    def told_takenrun(self, link: Link, message: TakenRun) -> None:
+        for each in message.each():
+            self.told_taken(link, each)
+
     def told_refused(self, link: Link, message: Refused) -> None:
         assert link.author is not None
         submitted = link.owed.pop(message.seq)
@@ -631,7 +648,7 @@ def run(examples: int) -> None:
 WALK: list[tuple[int, str, Callable[[Server], object], dict[str, list[Any]]]] = [
     (2, "connect", lambda s: len(s.live()) < 4, {"fresh": [True, False, False]}),
     (3, "join", lambda s: s.live(), {"name": [*GROUPS, "g"], "how": ["fresh", "resume", "wrong"]}),
-    (10, "submit", Server.somebody_can_submit, {"plan": [[k] for k in KINDS] + [KINDS[:2], ["intent", "follow"], ["strict-at-head", "follow"]]}),
+    (10, "submit", Server.somebody_can_submit, {"plan": [[k] for k in KINDS] + [["intent"] * 2, ["intent"] * 3, KINDS[:2], ["intent", "follow"], ["strict-at-head", "follow"]]}),
     (4, "submit_again", Server.somebody_can_submit, {}),
     (6, "sync_or_credit", lambda s: s.channels(), {"size": [0, 0, 1, 40, 300]}),
     (4, "ask", lambda s: s.live() and s.authors, {"ahead": [-3, -2, -1, 0]}),
@@ -706,6 +723,9 @@ def plant(
 
 BUGS = {
     "answers before the commit": (Sequencer, "_hold", "number <= self.durable", "True"),
+    "a run is answered before the commit": (Sequencer, "submit_run", "self._hold(number,", "self._hold(0,"),
+    "a run is not taken back": (Sequencer, "submit_run", "for seq in seqs]", "for seq in seqs[1:]]"),
+    "a run is answered one too far": (Sequencer, "submit_run", "TakenRun(run.seq, position,", "TakenRun(run.seq, position + 1,"),
     "refusals before the commit": (Sequencer, "_refuse", "_hold(refusal.number,", "_hold(0,"),
     "answers one commit early": (Sequencer, "committed", "batch.answers", "batch.answers + self.open.answers"),
     "entries published before the commit": (
