@@ -436,10 +436,24 @@ def test_it_ends_without_a_word_when_nobody_reads_on(client: score.Client, url: 
         os.close(writer)
 
 
-def test_compact_takes_a_group_or_follow(run: Run) -> None:
-    for arguments in ([], ["stock", "--follow"]):
-        (line,) = run("compact", *arguments, status=1)
-        assert line == "score: score compact takes either a GROUP or --follow"
+@pytest.mark.parametrize("arguments", [[], ["stock", "--follow"]])
+def test_compact_takes_a_group_or_follow(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["compact", *arguments])
+    assert caught.value.code == 2
+
+
+def test_tail_says_so_where_everything_was_trimmed(
+    client: score.Client, run: Run, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stock = filled(client)
+    stock.close()
+    client.close()  # what it declares settled holds nothing back
+    run("compact", "stock")
+    assert main(["tail", "--url", url, "stock"]) == 0
+    out, err = capsys.readouterr()
+    assert not out
+    assert "has been trimmed" in err
 
 
 def test_a_module_that_cannot_be_imported_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -269,6 +269,15 @@ def test_what_is_not_as_it_was_offered_is_broken(wrong: tuple[int, bytes], book:
     upload(book)
 
 
+def test_nobody_is_answered_for_the_candidate_of_another_channel(book: Playbook) -> None:
+    upload(book, data=b"wrong")
+    book.connect(3)
+    book.join(3)
+    assert trimmed(book, 3) == Trimmed(12, TRIM_UNKNOWN, 0)
+    assert trimmed(book, 3, data=b"wrong") == Trimmed(12, TRIM_UNKNOWN, 0)
+    assert trimmed(book, 2, data=b"state").verdict == TRIM_DIFFERS
+
+
 def test_a_candidate_goes_with_its_channel(book: Playbook) -> None:
     book.say(2, offer(book), PutSnapshot(1, 11, 0, b"st"))
     book.commit()

@@ -141,8 +141,9 @@ def _add_writers(commands: _Commands) -> None:
         "  The snapshot is verified by folding the group a second time, and nothing is trimmed unless both "
         "are equal.  With --follow it does not end, and keeps every group on the server short.",
     )  # fmt: skip
-    compact.add_argument("group", metavar="GROUP", nargs="?")
-    compact.add_argument(
+    which = compact.add_mutually_exclusive_group(required=True)
+    which.add_argument("group", metavar="GROUP", nargs="?")
+    which.add_argument(
         "-f", "--follow", action="store_true", help="keep all groups short; Ctrl-C ends it"
     )
 

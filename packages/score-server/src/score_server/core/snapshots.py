@@ -175,6 +175,7 @@ class Snapshots:
         verdict, number = TRIM_UNKNOWN, group.number
         if (
             candidate is not None
+            and candidate.owner is cursor  # another's may be wrong, or not what was folded here
             and candidate.is_whole
             and candidate.snapshot.position == message.position
         ):

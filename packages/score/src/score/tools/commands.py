@@ -36,7 +36,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _connected(options: argparse.Namespace) -> Client:
-    return connect(options.url, timeout=options.timeout, name=f"score {options.command}")
+    # A companion is started together with its server, and waits for it.
+    wait = options.timeout if getattr(options, "follow", False) else 0
+    return connect(options.url, timeout=options.timeout, name=f"score {options.command}", wait=wait)
 
 
 def _ls(asked: Asked) -> int:
@@ -59,15 +61,20 @@ def _get(asked: Asked) -> int:
 def _tail(asked: Asked) -> int:
     options = asked.options
     line = show.entry_json if options.json else show.entry_line
+    printed = False
     for entry in look.latest(asked.client, options.group, options.count, follow=options.follow):
         print(line(entry), flush=options.follow)
+        printed = True
+    if not printed and options.count:
+        text = (
+            f"score: the log of group {options.group!r} has been trimmed; score get shows its state"
+        )
+        print(text, file=sys.stderr)
     return 0
 
 
 def _compact(asked: Asked) -> int:
     group = asked.options.group
-    if (group is None) is not asked.options.follow:
-        raise UsageError("score compact takes either a GROUP or --follow")
     with asked.another_client() as checker:
         if group is None:
             compaction.follow(asked.client, checker, _say)

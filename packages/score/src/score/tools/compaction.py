@@ -88,6 +88,8 @@ def compact(client: Client, checker: Client, group: str) -> Compacted | None:
             return None
         data = dumped(first)
         kept = client.perform(partial(put, fold=first, place=place, data=data))
+        if kept.verdict == wire.BROKEN:
+            continue  # somebody else's took its place, or a full disk took it
         is_superseded = kept.verdict == wire.SUPERSEDED
         if is_superseded:  # if this snapshot stands, more of the log may go by now
             second = first
@@ -158,7 +160,7 @@ def put(
     link: Link, deadline: Deadline, *, fold: Fold, place: wire.Resume, data: bytes
 ) -> wire.SnapshotKept:
     """Hand *data*, the snapshot at *place*, to the server as a candidate on *fold*'s channel; its
-    last word on it, KEPT or SUPERSEDED.
+    last word on it: KEPT, SUPERSEDED, or BROKEN if it was not kept to its end.
 
     Raises:
         StoreFullError, ServerError: it does not take it.
@@ -177,10 +179,10 @@ def put(
         kept = cast(wire.SnapshotKept, link.ask(("request", number), deadline, channel))
     if kept.verdict == wire.KEPT_FULL:
         raise full(fold.group)
-    if kept.verdict not in (wire.KEPT, wire.SUPERSEDED):
+    if kept.verdict == wire.UNKNOWN_PLACE:
         raise ServerError(
-            f"group {fold.group!r}: the server does not take a snapshot of change {place.position} "
-            f"(verdict {kept.verdict})"
+            f"group {fold.group!r}: the server does not take a snapshot of change {place.position}: "
+            "it is not in the history that the group has now"
         )
     return kept
 
