@@ -58,6 +58,7 @@ from ..wire.messages import (
     TurnGranted,
 )
 from ..wire.runs import Output, SubmitRun, TakenRun
+from .few import Few
 from .group import Group
 from .session import GONE, Record, Refusal, Session
 from .turns import Asked
@@ -121,7 +122,7 @@ class Batch:
         self.answers: list[Answer] = []
         # Filled in when it is sealed:
         self.rows: list[Session] = []
-        self.dropped: list[tuple[Session, set[int]]] = []
+        self.dropped: list[tuple[Session, Few[int]]] = []
         self.ended: list[bytes] = []
         self.stale: dict[str, None] = {}
 
@@ -476,7 +477,7 @@ class Sequencer:
         for session in batch.rows:
             if session.dropped:
                 batch.dropped.append((session, session.dropped))
-                session.dropped = set()
+                session.dropped = Few()
         self._touched, self._ended, self._stale = {}, [], {}
         self.in_flight, self.open = batch, Batch(batch.number + 1)
         return commit
@@ -520,7 +521,8 @@ class Sequencer:
         self._take_back_candidates(failed)
         self._touched |= dict.fromkeys(failed.rows)
         for session, dropped in failed.dropped:
-            session.dropped |= dropped
+            for seq in dropped:
+                session.dropped.add(seq)
         self._ended = failed.ended + self._ended
         for session in unborn:
             self.sessions.pop(session.id, None)

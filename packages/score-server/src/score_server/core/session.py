@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..stores.base import SessionChange, SessionState, StoredOutcome
+from .few import Few
 
 # What ``_make`` does, without its check of the length.
 _NEW = tuple.__new__
@@ -67,7 +68,7 @@ class Session:
         self.outcomes: dict[int, Record] = {}  # seq > settled
         self.pinned: dict[int, Record] = {}  # seq <= settled, oldest pin first
         self.refusals: dict[int, Refusal] = {}
-        self.dropped: set[int] = set()  # forgotten pins that the store still has
+        self.dropped: Few[int] = Few()  # forgotten pins that the store still has
         self.last_taken = 0  # the highest forgotten seq that was taken
         self.connection: int | None = None
         self.number = 0  # the last commit that carries an outcome, or the birth, of this session

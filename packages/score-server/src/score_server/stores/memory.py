@@ -110,8 +110,9 @@ class MemoryStore(LogStore):
         self._sessions[session] = SessionState(session, label, last_used_ms, settled, ())
         outcomes = self._outcomes.pop(session, None) or {}
         outcomes.update([(outcome.seq, outcome) for outcome in new])
-        for seq in [seq for seq, kept in outcomes.items() if seq <= settled and not kept.pinned]:
-            del outcomes[seq]
+        for seq in [seq for seq in outcomes if seq <= settled]:
+            if not outcomes[seq].pinned:
+                del outcomes[seq]
         for seq in dropped:
             outcomes.pop(seq, None)
         if outcomes:
