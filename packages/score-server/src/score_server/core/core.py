@@ -693,7 +693,7 @@ _MESSAGES: dict[type[Message], Callable[[Core, Peer, Any], None]] = {
     Bye: Core._bye,
     AskTurn: Core._ask_turn,
     EndTurn: Core._end_turn,
-    OfferSnapshot: lambda core, *said: core._snapshots.offer(*said, None),
+    OfferSnapshot: lambda core, peer, said: core._snapshots.offer(peer, said, None),
     PutSnapshot: lambda core, *said: core._snapshots.put(*said),
     Trim: lambda core, *said: core._snapshots.trim(*said),
     DeleteGroup: lambda core, *said: core._deletions.delete(*said),
