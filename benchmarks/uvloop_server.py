@@ -32,6 +32,7 @@ from score_server.core.events import (
     Wake,
 )
 from score_server.shell.committer import Committer, open_committer
+from score_server.shell.endpoint import RUN_MAX
 from score_server.stores import open_store
 from score_server.wire.connection import Connection, Role, Signal
 from score_server.wire.errors import RemoteProtocolError
@@ -122,7 +123,7 @@ class Peer(asyncio.Protocol):
         events: list[Event] = []
         try:
             while len(events) < EVENTS_MAX:
-                message = self._wire.next_message()
+                message = self._wire.next_message_or_run(RUN_MAX)
                 if isinstance(message, Signal):
                     break
                 events.append(Received(self.number, message))

@@ -378,8 +378,9 @@ class Client:
         return cast(wire.Refused, answer)
 
     def another(self) -> Client:
-        """A client of its own, connected to the same server; its user closes it."""
-        return Client(self.url, self._timeout, self._label, 0, self._around)
+        """A client of its own, connected to the same server, for which it waits as long as a call may; its
+        user closes it."""
+        return Client(self.url, self._timeout, self._label, self._timeout or 0, self._around)
 
     def open_link(self, deadline: Deadline, features: Sequence[str] = ()) -> Link:
         """A further connection, for a watch; its owner closes it.  Tries until *deadline*."""
