@@ -31,6 +31,7 @@ from score_server.stores.base import (
     StoreState,
     StoreUnusable,
 )
+from score_server.stores.fsck import fsck
 from score_server.stores.sqlite import SqliteStore
 from score_server.stores.sqlite_rows import entry_seal
 from score_server.wire.entry import next_chain
@@ -361,7 +362,7 @@ def test_a_file_whose_tables_cannot_be_read_is_refused_and_let_go(path: str) -> 
     db.execute("DROP TABLE groups")
     db.close()
     for _ in range(2):
-        with pytest.raises(StoreUnusable, match="no such table"):
+        with pytest.raises(StoreUnusable, match="its list of tables"):
             SqliteStore(path)
 
 
@@ -547,6 +548,24 @@ def test_an_id_that_a_flipped_bit_made_no_number_refuses_the_store(path: str) ->
         db.execute(rewrite, (sql,))
     with pytest.raises(StoreUnusable, match="an id is no number"):
         SqliteStore(path)
+
+
+def test_a_table_that_a_flipped_bit_has_begin_elsewhere_refuses_the_store(path: str) -> None:
+    """All sessions would be gone, and a change could take effect twice."""
+    store = SqliteStore(path)
+    store.commit(Commit(sessions=(SessionChange(b"s" * 16, "ada", 1, 0),)))
+    store.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(
+            "UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema "
+            "WHERE name = 'outcomes') WHERE name = 'sessions'"
+        )
+    with pytest.raises(StoreUnusable, match="its list of tables is not as it was made"):
+        SqliteStore(path)
+    said: list[str] = []
+    with pytest.raises(StoreUnusable, match="its list of tables"):
+        fsck(path, said.append)
 
 
 @pytest.mark.parametrize("size", [0, 50, 4096, 40_000])

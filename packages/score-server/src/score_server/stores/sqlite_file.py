@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 from . import wal
 from .base import StoreUnusable
-from .sqlite_rows import SCHEMA
+from .sqlite_rows import SCHEMA, seal
 
 APPLICATION_ID = 0x53434F52  # "SCOR": `file shared.db` shows it
 SCHEMA_VERSION = 1
@@ -155,6 +155,7 @@ def _check_or_create(db: sqlite3.Connection, path: str) -> None:
     db.execute("BEGIN IMMEDIATE")
     for statement in filter(str.strip, SCHEMA.split(";")):
         db.execute(statement)
+    db.execute("INSERT INTO made VALUES (?)", (_schema_seal(db),))
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     db.execute("COMMIT")
@@ -176,3 +177,15 @@ def check_schema(db: sqlite3.Connection, path: str) -> None:
             f"{path} was made by a newer score-server (schema {version}; this one knows "
             f"{SCHEMA_VERSION}); use that one, or another path"
         )
+    # A flipped bit in here can have one table read from the pages of another, which may be empty.
+    if db.execute("SELECT seal FROM made").fetchall() != [(_schema_seal(db),)]:
+        raise StoreUnusable(
+            f"{path} is damaged (its list of tables is not as it was made); "
+            "restore it from a backup, and check its disk"
+        )
+
+
+def _schema_seal(db: sqlite3.Connection) -> int:
+    """What shows that SQLite's list of tables, and where each begins, is as it was made."""
+    tables = "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema ORDER BY name"
+    return seal(*db.execute(tables).fetchall())

@@ -70,6 +70,7 @@ CREATE TABLE outcomes (
     seal INTEGER NOT NULL,
     PRIMARY KEY (session, seq)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE made (seal INTEGER NOT NULL) STRICT;
 CREATE TABLE garbage (
     group_id INTEGER NOT NULL,
     snapshot_id INTEGER NOT NULL,
