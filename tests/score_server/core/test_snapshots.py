@@ -418,7 +418,7 @@ def test_who_appends_while_an_empty_group_begins_waits_for_that(full: bool, book
 @pytest.fixture
 def reading(monkeypatch: pytest.MonkeyPatch, book: Playbook) -> Playbook:
     """Connection 3 is being sent a snapshot, in parts of two bytes; it has been sent the first."""
-    monkeypatch.setattr(feed, "SLICE_BYTES_MAX", 2)
+    monkeypatch.setattr(feed, "PART_BYTES_MAX", 2)
     compact(book)
     book.connect(3)
     book.say(3, Join(1, "g", None), Sync(1, 7))

@@ -25,7 +25,9 @@ from .group import Group
 # hundredth of the sets beside a join of 100,000 entries took three times as long.
 SLICE_BYTES_MAX = 32 * 1024
 RECENT_BYTES_TOTAL_MAX = 64 * 1024 * 1024
-SLICES_TOTAL_MAX = 1024  # 32 MiB of slices
+# A part of a snapshot is quickly read: nothing in it has to be looked at one by one.
+PART_BYTES_MAX = 256 * 1024
+SLICES_TOTAL_MAX = 256  # 8 MiB of slices, or 64 of parts
 # One Entries message is at most this long (or one entry), well inside a frame; see also ENTRIES_MAX.
 ENTRIES_BYTES_MAX = 1024 * 1024
 REPLY_BYTES = 32  # what a reply counts for in the output's budget
@@ -76,7 +78,7 @@ class Feed:
 
     def part_of_snapshot(self, group: str, position: int, offset: int) -> ReadSnapshot:
         """What is asked for one that has *offset* bytes of the snapshot at *position*."""
-        return ReadSnapshot(group, position, offset, min(self._chunk_bytes_max, SLICE_BYTES_MAX))
+        return ReadSnapshot(group, position, offset, min(self._chunk_bytes_max, PART_BYTES_MAX))
 
     def answered(self, read: Feedable) -> list[Cursor]:
         """The store has answered *read*: those who wait for it and are still there."""
