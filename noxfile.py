@@ -145,8 +145,8 @@ def build(session: nox.Session) -> None:
                     *(python, "-W", "error", "-c", f"import {module}; print({module}.__version__)"),
                     external=True,
                 )
-                if name == "score-server":
-                    session.run(f"{fresh}/bin/score-server", "--version", external=True)
+                if name != "ucore":
+                    session.run(f"{fresh}/bin/{name}", "--version", external=True)
 
 
 @nox.session(python=BASE)
