@@ -31,6 +31,7 @@ application's own types are read with its modules: --import shop.types
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit status is 0 only when it did what it was asked."""
     options = _parser().parse_args(arguments)
+    options.is_program = arguments is None  # a process of its own
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names that the terminal, or UTF-8, cannot say: escaped, as stderr does it.
         sys.stdout.reconfigure(errors="backslashreplace")

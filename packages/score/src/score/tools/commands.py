@@ -79,7 +79,8 @@ def _tail(asked: Asked) -> int:
 
 def _compact(asked: Asked) -> int:
     group = asked.options.group
-    os.nice(NICENESS)
+    if asked.options.is_program:
+        os.nice(NICENESS)
     with asked.another_client() as checker:
         if group is None:
             compaction.follow(asked.client, checker, _say)
