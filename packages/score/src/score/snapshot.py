@@ -104,7 +104,12 @@ def announced(message: Joined) -> Incoming | None:
 
 def empty(tree: Tree) -> Tree:
     """A tree of *tree*'s kind that holds nothing and belongs to nobody."""
-    cls = _ROOTS[tree.root._kind_]
+    return empty_of(tree.root._kind_)
+
+
+def empty_of(kind: str) -> Tree:
+    """The same, of the *kind* "map", "vec" or "stack"."""
+    cls = _ROOTS[kind]
     return cls.__new__(cls)._attach(None)
 
 

@@ -24,10 +24,6 @@ class Asked(NamedTuple):
     client: Client
     options: argparse.Namespace
 
-    def another_client(self) -> Client:
-        """A second connection to the same server."""
-        return _connected(self.options)
-
 
 def run(options: argparse.Namespace) -> int:
     """Do *options*.command; the exit status.
@@ -81,7 +77,7 @@ def _compact(asked: Asked) -> int:
     group = asked.options.group
     if asked.options.is_program:
         os.nice(NICENESS)
-    with asked.another_client() as checker:
+    with asked.client.another() as checker:
         if group is None:
             compaction.follow(asked.client, checker, _say)
         done = compaction.compact(asked.client, checker, group)

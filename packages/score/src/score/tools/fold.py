@@ -10,16 +10,12 @@ from typing import Any
 
 from score_server.wire import codec
 from score_server.wire.entry import decode_entry
-from ucore import UMap, UStack, UVec
-from ucore.node import Container
 from ucore.ops import KINDS, OPERATIONS
-from ucore.types import bare
 
 from ..client import checked_name
 from ..payload import PAYLOAD_DEPTH_MAX
 from ..replica import Replica
-
-_ROOTS: dict[str, type[Container]] = {"map": UMap, "vec": UVec, "stack": UStack}
+from ..snapshot import empty_of
 
 
 class Fold(Replica):
@@ -32,7 +28,7 @@ class Fold(Replica):
     __slots__ = ("_known",)
 
     def __init__(self, group: str, *, keep: bool = False, until: int | None = None) -> None:
-        super().__init__(checked_name(group), bare(UMap)._attach(None), keep=keep, until=until)
+        super().__init__(checked_name(group), empty_of("map"), keep=keep, until=until)
         self._known = False
 
     def become(self, dump: object) -> None:
@@ -48,7 +44,7 @@ class Fold(Replica):
 
     def _begin_as(self, kind: str) -> None:
         if not self._known:
-            self.tree = bare(_ROOTS[kind])._attach(None)
+            self.tree = empty_of(kind)
             self._known = True
 
 
@@ -62,7 +58,7 @@ def kind_of_entry(encoded: bytes) -> str:
         plain: Any = codec.decode(payload, depth_max=PAYLOAD_DEPTH_MAX)
         op = plain[1]
         if op[0] == 0:
-            return op[1][0] if op[1][0] in _ROOTS else "map"
+            return op[1][0] if op[1][0] in KINDS.values() else "map"
         return OPERATIONS[op[0]].kinds[0]
     except (codec.DecodeError, LookupError, TypeError):
         return "map"
