@@ -7,10 +7,15 @@ example says ``score.connect()`` as a user's program would.
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+# A shell starts its background jobs with SIGINT ignored, and what they start inherits it: the
+# programs of the tests would not see the Ctrl-C that a test sends them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _start_server(namespace: dict[str, Any]) -> None:

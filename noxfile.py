@@ -28,7 +28,7 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # The oldest supported one: what passes here uses nothing newer.
 BASE = next((v for v in PYTHONS if shutil.which(f"python{v}")), "3")
 
-TEST_TOOLS = ("pytest>=8.4", "pytest-trio>=0.8", "hypothesis>=6.100", "coverage>=7.10", "sybil>=9")
+TEST_TOOLS = ("pytest>=9", "pytest-trio>=0.8", "hypothesis>=6.100", "coverage>=7.10", "sybil>=9")
 DOC_TOOLS = ("sphinx>=8", "furo", "myst-parser>=4")
 LINTED = ("packages", "tests", "benchmarks", "docs", "noxfile.py")
 

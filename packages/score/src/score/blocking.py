@@ -26,8 +26,9 @@ DEFAULT_PORT = 7737
 # A buffer of this size comes from the heap; from 128 KiB on glibc maps and unmaps memory for each.
 RECEIVE_BYTES = 64 * 1024
 
-# poll takes its milliseconds as a C int; what is further off, three weeks from now, is never.
-POLL_S_MAX = 2_000_000
+# One wait of the kernel's.  A signal that comes between Python's last look for signals and the wait
+# does not end it, so a Ctrl-C would go unseen for as long as the server says nothing.
+POLL_S_MAX = 0.5
 
 # Reconnecting: full jitter below a doubling bound (AWS Architecture Blog, "Exponential Backoff And Jitter"),
 # so that clients of one server do not come back in step.
@@ -243,10 +244,17 @@ class SocketStream:
             self._socket.setblocking(False)
 
     def receive(self, timeout: float | None) -> bytes:
-        if timeout is not None and timeout > POLL_S_MAX:
-            timeout = None
-        if not self._readable.poll(None if timeout is None else timeout * 1000):
-            raise TimeoutError
+        """What has come.
+
+        Raises:
+            BlockingIOError: nothing yet, after a while; Python has looked for signals in between.
+            TimeoutError: nothing within *timeout* seconds.
+        """
+        wait = POLL_S_MAX if timeout is None else min(timeout, POLL_S_MAX)
+        if not self._readable.poll(wait * 1000):
+            if wait == timeout:
+                raise TimeoutError
+            raise BlockingIOError
         return self._socket.recv(RECEIVE_BYTES)
 
     def close(self) -> None:
