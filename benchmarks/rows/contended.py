@@ -1,10 +1,17 @@
-"""Row 12: many writers of one key of one group; what is measured is ``benchmarks/contention.py``."""
+"""Row 12: many writers of one key of one group; what is measured is ``benchmarks/contention.py``.
+
+Thirty-two Python processes share two cores with the server.  What the server alone allows is shown by *lean*
+writers (``lean.writers``): as many connections, each with one intent under way, played by one process.
+"""
 
 from __future__ import annotations
 
 import score
+from score.payload import encode_update
+from ucore.codes import INCREMENT
+from ucore.updatable import Update
 
-from .. import contention, servers
+from .. import contention, lean, machine, servers
 from ..results import Figure, Result, Verdict
 from . import Scale
 
@@ -35,4 +42,23 @@ def run(scale: Scale) -> Result:
             result.verdicts.append(
                 Verdict(12, goal, f"{found.fairness:.2f}", found.fairness >= FAIR)
             )
+    rate = _lean(writers, scale.pick(0.3, 3.0, 10.0))
+    work, who = f"{writers} lean writers", "intents"
+    result.figures.append(Figure(12, work, who, "server alone on a core", rate=rate))
+    goal = f"{work}: {who} >= {GOALS[who]:,}/s"
+    result.verdicts.append(Verdict(12, goal, f"{rate:,.0f}/s", rate >= GOALS[who]))
     return result
+
+
+def _lean(writers: int, seconds: float) -> float:
+    """Intents a second."""
+    payload = encode_update(Update([[INCREMENT, 0, 0, "n", 1]]))
+    with servers.score_server() as running:
+        machine.pin(machine.CORES[0])
+        machine.pin(machine.CORES[-1], [running.pid])
+        leans = [lean.Lean(running.port).open_session().join("contended") for _ in range(writers)]
+        done = lean.writers(leans, payload, seconds)
+        for one in leans:
+            one.close()
+        machine.pin(None)
+    return done / seconds
