@@ -171,6 +171,18 @@ def test_an_inverse_restores_the_very_key_that_was_stored() -> None:
     assert {repr(key) for key in m} == {"1", "0.0"}
 
 
+def test_many_at_once_leave_what_they_replace_whole() -> None:
+    m = UMap[Any, Any]({1: "one", "l": [1], "n": 2})
+    tree, inner = m._tree, m["l"]
+    tree.apply(Update([[codes.PUT_MANY, 0, 0, True, "uno", "a", [33], "n", 3]]), 2)
+    assert list(m.items()) == [(1, "uno"), ("l", [1]), ("n", 3), ("a", [])]
+    tree.audit()
+    tree.apply(Update([[codes.PUT_MANY, 0, 0, "l", 5, "b", 6]]), 3)
+    assert list(m.items())[1:] == [("l", 5), ("n", 3), ("a", []), ("b", 6)]
+    assert inner._id not in tree.nodes
+    tree.audit()
+
+
 def test_a_bulk_load_into_an_empty_map_builds_its_containers() -> None:
     m = UMap[str, Any]()
     m._tree.apply(Update([[codes.PUT_MANY, 0, 0, "a", 1, "b", [33, [32]], "c", [33]]]), 1)

@@ -83,6 +83,45 @@ def test_maps() -> None:
         plan.increment(INTS, "a", 1.5)
 
 
+MIXED = UMap[str | tuple[int], int | list[int] | None].spec  # type: ignore[attr-defined]
+ODD_KEYS = st.sampled_from(["a", "ä", "\ud800", 0, True, 2**63, None, 1.5, (1,), math.nan, b"k"])
+ODD_VALUES = st.sampled_from(["x", "\ud800", 1, True, 2**63, -(2**63), 1.5, [1], ["x"], (1,), {1}])
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    st.sampled_from([ANY, INTS, MIXED]),
+    st.dictionaries(ODD_KEYS | st.text(), ODD_VALUES | st.integers(), min_size=2, max_size=4),
+)
+def test_columns_are_checked_as_each_of_their_values_is(spec: Any, content: dict[Any, Any]) -> None:
+    refused = False
+    expected = []
+    for key, value in content.items():
+        try:
+            expected += [plan.plain_key(spec, key), plan.plain_value(spec, value, key)]
+        except TypeError:
+            refused = True
+    if refused:
+        with pytest.raises(TypeError):
+            plan.put_many(spec, content)
+    else:
+        assert repr(plan.put_many(spec, content)) == repr(Plan(codes.PUT_MANY, expected))
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.sampled_from([ANY, VEC, INTS]), st.lists(ODD_VALUES, max_size=3))
+def test_a_list_is_checked_as_each_of_its_values_is(spec: Any, values: list[Any]) -> None:
+    try:
+        expected = [plan.plain_value(spec, value, 0) for value in values]
+    except TypeError:
+        with pytest.raises(TypeError):
+            plan.plain_values(spec, values)
+    else:
+        found = plan.plain_values(spec, values)
+        assert repr(found) == repr(expected)
+        assert found is not values
+
+
 def test_what_changes_nothing_has_no_plan() -> None:
     assert plan.extend(ANY, []) is None
     assert plan.set_item(ANY, slice(1, 1), [], 3) is None

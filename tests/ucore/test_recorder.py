@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ucore import StaleHandleError, UMap, Update, UStack, UVec, WrongTypeError, recording
-from ucore.base import Applied, Strict
+from ucore import StaleHandleError, UMap, Update, UStack, UVec, WrongTypeError, codes, recording
+from ucore.base import Applied, Effect, Strict
+from ucore.primitives import encode_key
 
 
 class Owner:
@@ -217,6 +219,123 @@ def test_a_container_that_is_not_made_after_all_fails_the_batch() -> None:
         m["a"] = [1]  # alone, the structure may be changed meanwhile
         b["a"].append(2)
     assert m == {"a": [1]}
+
+
+# ---------------------------------------------------------------- changes that become one operation
+
+
+def recorded(m: Any, *changes: Any) -> list[Any]:
+    """The text of the batch of these changes."""
+    with recording(m) as updates, m.batch() as b:
+        for change in changes:
+            change(b)
+    [update] = updates
+    assert len(b.results) == len(changes)
+    return list(update.ops)
+
+
+def test_leaves_under_several_keys_are_stored_by_one_operation() -> None:
+    m = UMap[Any, Any](l=[1])
+    node = m["l"]._id
+    assert recorded(
+        m,
+        lambda b: _set(b, "a", 1),
+        lambda b: _set(b, 2**70, (2,)),
+        lambda b: _set(b, 1, "x"),
+        lambda b: _set(b, True, None),  # 1 again
+        lambda b: _set(b, "b", 1.5),
+        lambda b: _set(b, "c", []),
+        lambda b: _set(b, "d", 1),
+        lambda b: b.pop("a"),
+        lambda b: _set(b, "a", 2),
+        lambda b: b["l"].append(2),
+        lambda b: b["l"].append("x"),
+        lambda b: b["l"].append({}),
+        lambda b: b["l"].append(3),
+        lambda b: _set(b, "e", 1),
+    ) == [
+        [codes.PUT_MANY, 0, 0, "a", 1, encode_key(2**70), [2, 2], 1, "x"],
+        [codes.PUT_MANY, 0, 0, True, None, "b", 1.5],
+        [codes.PUT, 0, 0, "c", [33]],
+        [codes.PUT, 0, 0, "d", 1],
+        [codes.DELETE, 0, 0, "a"],
+        [codes.PUT, 0, 0, "a", 2],
+        [codes.EXTEND, *node, 2, "x"],
+        [codes.APPEND, *node, [32]],
+        [codes.APPEND, *node, 3],
+        [codes.PUT, 0, 0, "e", 1],
+    ]
+    assert list(m.items())[2:4] == [(1, None), ("b", 1.5)]
+
+
+def test_a_failure_behind_them_names_the_change_that_was_recorded() -> None:
+    m = UMap[str, Any]()
+    with pytest.raises(KeyError) as caught, m.batch() as b:
+        b["a"] = 1
+        b["b"] = 2
+        b["c"] = 3
+        del b["nope"]
+    assert caught.value.operation == 3  # type: ignore[attr-defined]
+    assert m == {}
+    with m.batch() as b:
+        b["a"] = 1
+    with pytest.raises(RuntimeError, match="batch is over"):
+        b["b"] = 1
+    assert m == {"a": 1}
+
+
+def test_what_is_refused_on_the_way_is_not_stored_and_the_rest_is() -> None:
+    m = UMap[str, int]()
+    with m.batch() as b:
+        b["a"] = 1
+        for key, value in (("b", "x"), ("\ud800", 1), ([], 1), ("b", {1})):
+            with pytest.raises(TypeError):
+                _set(b, key, value)
+        b["c"] = 2
+    assert m == {"a": 1, "c": 2}
+    assert b.results == [None, None]
+
+
+def told(start: Any, updates: list[Update]) -> list[tuple[Any, ...]]:
+    """The effects that these updates have on a map that begins like this."""
+    effects: list[Effect] = []
+    tree: Any = UMap(start)._tree
+    for update in updates:
+        tree.apply(update, tree.position + 1, effects=effects)
+    return [effect[1:] for effect in effects]
+
+
+KEYS = st.sampled_from(["a", "b", "c", 1, True, 1.0])
+LEAVES = st.sampled_from([0, "x", None, (1,)])
+MAP_CALLS = st.one_of(
+    st.tuples(st.just(lambda m, k, x: m.__setitem__(k, x)), KEYS, LEAVES),
+    st.tuples(st.just(lambda m, k, x: m.__setitem__(k, x)), KEYS, LEAVES),
+    st.tuples(st.just(lambda m, k: m.__setitem__(k, [0])), KEYS),
+    st.tuples(st.just(lambda m, k: m.pop(k, None)), KEYS),
+    st.tuples(st.just(lambda m, k: m.update({k: 1, "z": 2})), KEYS),
+    st.tuples(st.just(lambda m, x: m["l"].append(x)), LEAVES),
+    st.tuples(st.just(lambda m: m.clear())),
+)
+
+
+@settings(derandomize=True, max_examples=150, deadline=None)
+@given(st.lists(MAP_CALLS, max_size=10))
+def test_a_batch_on_a_map_does_what_the_map_would_have_done(calls: list[Any]) -> None:
+    start: Any = {"l": [], 1: "first"}
+    direct, batched = UMap(start), UMap(start)
+    expected = []
+    with recording(direct) as each:
+        for change, *arguments in calls:
+            with suppress(KeyError):
+                expected.append(change(direct, *arguments))
+    with recording(batched) as together, batched.batch() as b:
+        for change, *arguments in calls:
+            with suppress(KeyError):
+                change(b, *arguments)
+    batched._tree.audit()
+    assert repr(batched) == repr(direct)
+    assert b.results == expected
+    assert told(start, together) == told(start, each)
 
 
 # ---------------------------------------------------------------- vecs and stacks

@@ -7,6 +7,8 @@ builtin's own methods are called on the node (``dict.pop(node, key)``), past the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import repeat
 from typing import cast
 
 from . import codes
@@ -63,13 +65,20 @@ def set_default(change: Change, node: Node, raw: Raw, key: object, value: object
     return _replace(change, node, raw, key, value, ABSENT)
 
 
+def _has_node(raw: Raw, keys: Iterable[object]) -> bool:
+    """Whether a container stands under one of these *keys*."""
+    kinds = set(map(type, map(_get, repeat(raw), keys)))
+    return any(issubclass(kind, Node) for kind in kinds)
+
+
 def put_many(change: Change, node: Node, raw: Raw, content: Raw) -> None:
-    if change.plain and not raw:
-        # A bulk load: nothing to replace, and nobody who wants to hear of each.
+    if change.plain and (len(change.tree.nodes) == 1 or not _has_node(raw, content)):
+        # No node goes, and nobody wants to hear of each.
         dict.update(raw, content)
-        for key, value in content.items():
-            if type(value) is Literal:
-                _set(raw, key, change.build(value, node))
+        if Literal in set(map(type, content.values())):
+            for key, value in content.items():
+                if type(value) is Literal:
+                    _set(raw, key, change.build(value, node))
         return
     if change.undo is not None:
         _undo_put_many(change, node, raw, content)

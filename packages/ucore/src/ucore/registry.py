@@ -105,6 +105,8 @@ def is_text(value: str) -> bool:
 
 def container_kind(cls: type) -> str | None:
     """``"map"``, ``"vec"``, ``"stack"``, or None; of exact builtins and of ucore's own classes."""
+    if cls in NATIVE_TYPES:  # most are, and an attribute that is not there takes long to miss
+        return None
     if cls is dict:
         return "map"
     if cls is list:
