@@ -417,6 +417,10 @@ def _first_of_last(results: list[Any]) -> Any:
     return results[-1][0]
 
 
+def _twice_the_last(results: list[Any]) -> Any:
+    return results[-1:] * 2
+
+
 def _tail(count: int) -> Callable[[list[Any]], Any]:
     return lambda results: results[-count:]
 
@@ -483,6 +487,8 @@ def _batch(s: Any, op: Op) -> Answer:
         else:
             b.push(op.tag)
             b.push(op.tag + "b")
+    if op.group[0] == "s":
+        return _twice_the_last, b.results  # one operation stores both
     return _tail(len(b.results)), b.results
 
 
