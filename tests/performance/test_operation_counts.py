@@ -290,7 +290,7 @@ def test_a_blocking_change_makes_a_bounded_number_of_function_calls_in_the_serve
     host.receive(1, submissions(author, 1, 1))
     host.output(1)
     data = submissions(author, 2, 1)
-    assert function_calls(lambda: (host.receive(1, data), host.output(1))) <= 225
+    assert function_calls(lambda: (host.receive(1, data), host.output(1))) <= 180
 
 
 def test_a_pipelined_change_makes_a_bounded_number_of_function_calls_in_the_server() -> None:

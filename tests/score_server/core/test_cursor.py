@@ -8,7 +8,6 @@ from score_server.core.peer import Peer
 from score_server.stores.base import GroupState, SnapshotState
 from score_server.wire.fields import ENTRIES_MAX
 from score_server.wire.messages import Synced
-from score_server.wire.runs import TakenRun
 
 POSITIONS = [1, 2, 5, 6]
 ENCODED = [b"a" * 10, b"b" * 10, b"c" * 10, b"d" * 10]
@@ -23,11 +22,6 @@ def test_without_grant_or_credit_nothing_is_sent() -> None:
     made = cursor()
     assert not made.wants()
     assert made.take(POSITIONS, ENCODED, 0, 1000) == []
-
-
-def test_a_run_is_as_many_replies_as_it_stands_for() -> None:
-    assert Due(Synced(1, 1), 1).replies() == 1
-    assert Due(TakenRun(1, 1, 7), 7).replies() == 7
 
 
 def test_a_grant_reaches_as_far_as_its_reply() -> None:
@@ -74,7 +68,7 @@ def test_no_more_is_taken_at_a_time_than_one_message_holds() -> None:
 def test_a_reply_is_due_when_its_entries_have_gone() -> None:
     made = cursor(position=2)
     assert not made.reply_is_due()
-    made.line.append(Due(Synced(1, 5), 5))
+    made.line.append(Due(Synced(1, 5), 5, 1))
     assert not made.reply_is_due()
     made.position = 5
     assert made.reply_is_due()
@@ -85,7 +79,7 @@ SNAPSHOT = SnapshotState(6, b"c" * 16, 3, b"d" * 32, 0)
 
 def test_while_a_snapshot_loads_nothing_else_is_due_and_no_credit_is_needed() -> None:
     made = cursor(position=6)
-    made.line.append(Due(Synced(1, 6), 6))
+    made.line.append(Due(Synced(1, 6), 6, 1))
     made.loading = Loading(SNAPSHOT)
     assert made.wants()
     assert not made.reply_is_due()

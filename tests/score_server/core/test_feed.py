@@ -32,7 +32,7 @@ def join(made: Group, position: int = 0, number: int = 1) -> Cursor:
 
 def ask(cursor: Cursor, needs: int) -> Synced:
     synced = Synced(needs, needs)
-    cursor.line.append(Due(synced, needs))
+    cursor.line.append(Due(synced, needs, 1))
     cursor.peer.lined += 1
     cursor.grant = max(cursor.grant, needs)
     return synced
@@ -74,7 +74,7 @@ def test_a_run_of_replies_goes_behind_its_entries_and_counts_as_many() -> None:
     publish(made, 1, 2, 3)
     cursor = join(made)
     taken = TakenRun(1, 1, 3)
-    cursor.line.append(Due(taken, 3))
+    cursor.line.append(Due(taken, 3, 3))
     cursor.peer.lined += 3
     cursor.grant = 3
     out: list[Output] = []

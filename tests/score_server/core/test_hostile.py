@@ -232,7 +232,7 @@ def gone_without_a_trace(bench: Bench) -> None:
     assert not core._residents._lookups
     assert not core._out.feed._holders
     assert not any(core._out.feed._waiting.values())
-    assert not core._turns._turns
+    assert not core._turns.busy
     assert set(core._residents.groups) == {"g"}
     assert all(cursor.peer.number == HONEST for cursor in core._residents.groups["g"].cursors)
     assert len(core._sessions) <= 3

@@ -49,15 +49,15 @@ def test_a_run_is_put_as_its_records_would_be_if_all_of_it_is_new() -> None:
 def test_what_is_settled_is_forgotten_with_its_refusals() -> None:
     made = session(_1=taken(1), _3=taken(2))
     made.refusals = {2: Refusal(NOT_HEAD, 1, "g", 0), 4: Refusal(NOT_HEAD, 1, "g", 0)}
-    assert made.settle(2, pinned_max=9)
+    made.settle(2, pinned_max=9)
     assert (list(made.outcomes), list(made.refusals), made.settled) == ([3], [4], 2)
 
 
 def test_settling_less_than_before_changes_nothing() -> None:
     made = session(_1=taken(1))
-    assert made.settle(1, pinned_max=9)
-    assert not made.settle(1, pinned_max=9)
-    assert not made.settle(0, pinned_max=9)
+    made.settle(1, pinned_max=9)
+    made.settle(1, pinned_max=9)
+    made.settle(0, pinned_max=9)
     assert made.settled == 1
 
 
@@ -65,7 +65,9 @@ def test_what_was_asked_for_is_kept_beyond_settling() -> None:
     made = session(_1=taken(1, pinned=True), _2=taken(2))
     made.settle(2, pinned_max=9)
     assert made.find(1) == taken(1, pinned=True)
+    assert made.knows(1)
     assert made.find(2) is None
+    assert not made.knows(2)
 
 
 def test_the_oldest_pins_go_when_there_are_too_many_and_the_store_is_told() -> None:

@@ -25,15 +25,15 @@ def test_turns_are_granted_in_order_one_at_a_time() -> None:
     assert turns.idle
 
 
-def test_a_group_is_quiet_until_somebody_asks_and_when_all_is_over() -> None:
+def test_a_group_is_busy_from_when_somebody_asks_until_all_is_over() -> None:
     table: TurnTable[str, str] = TurnTable()
-    assert table.is_quiet("g")
+    assert "g" not in table.busy
     table.ask("g", Asked(1, 1, 7))
-    assert not table.is_quiet("g")
-    assert table.is_quiet("h")
+    assert "g" in table.busy
+    assert "h" not in table.busy
     table.leave("g", 1, 1)
     table.grant("g", 0, LEASE)
-    assert table.is_quiet("g")
+    assert "g" not in table.busy
 
 
 def test_only_the_holder_ends_its_turn() -> None:

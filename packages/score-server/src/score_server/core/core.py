@@ -90,6 +90,7 @@ from .joins import NEVER, Joins
 from .outgoing import Outgoing
 from .peer import ANSWERS_MAX, HELD_BYTES_MAX, Peer
 from .residents import Residents, Waiting, still
+from .rows import new
 from .sequencer import Answer, GroupGone, Sequencer, Violation
 from .session import Session
 from .snapshots import Snapshots
@@ -163,8 +164,7 @@ class Core:
         if peer is None:
             return []
         out = self._out.output(peer, bytes_max)
-        if peer.farewell_is_due():
-            assert peer.farewell is not None
+        if peer.farewell is not None and peer.farewell_is_due():
             out.append(peer.farewell)
             peer.farewell = None
             for channel in list(peer.cursors):
@@ -261,15 +261,16 @@ class Core:
         peer = self._peers.get(event.connection)
         if peer is None or peer.closing or self._stopping:
             return
-        if not isinstance(event.message, SubmitRun):
-            self._hear(peer, event.message)
-        elif not self._submit_run(peer, event.message):
-            for message in event.message.each():
+        said = event.message
+        if not isinstance(said, SubmitRun):
+            self._hear(peer, said)
+        elif not self._submit_run(peer, said):
+            for message in said.each():
                 if not peer.closing:
                     self._hear(peer, message)
 
     def _hear(self, peer: Peer, message: Message) -> None:
-        if peer.must_wait(message):
+        if peer.waiting and peer.must_wait(message):
             peer.stalled.append(message)
         else:
             self._obey(peer, message)
@@ -329,7 +330,7 @@ class Core:
             return
         peer.held += 1
         peer.held_bytes += len(message.payload)
-        if cursor is None or self._turns.is_quiet(cursor.group):
+        if cursor is None or cursor.group not in self._turns.busy:
             self._judge(peer, message)
         elif not self._turns.park(cursor.group, peer.number, message.channel, message):
             self._judge(peer, message)
@@ -342,7 +343,7 @@ class Core:
         if session is None or cursor is None or peer.waiting:
             return False
         group, number, label = cursor.group, peer.number, peer.label
-        if group.undecided or not self._turns.is_quiet(group):
+        if group.undecided or group in self._turns.busy:
             return False
         if not self._sequencer.submit_run(number, session, label, group, run, self._now_ms):
             return False
@@ -427,7 +428,7 @@ class Core:
         self._forget_turns(peer)
         session = peer.session
         if session is not None:
-            self._sequencer.settle(session, message.settled)
+            self._sequencer.touch(session, self._now_ms, message.settled)
             self._let_session_go(peer)
             if session.is_empty() and not self._sequencer.is_pending(session):
                 self._sequencer.end(session)
@@ -483,7 +484,7 @@ class Core:
         if cursor is None:
             return
         peer.ready.pop(channel, None)
-        peer.lined -= sum(due.replies() for due in cursor.line)
+        peer.lined -= sum(due.replies for due in cursor.line)
         self._out.feed.forget(cursor)
         self._leave_turns(cursor)
         group = cursor.group
@@ -522,7 +523,11 @@ class Core:
             self._end_those_behind(group)
         for group in batch.deleted:
             self._end_deleted(group)
-        self._look_after(batch.groups(), batch.number)
+        for group in batch.groups():
+            if 0 < group.undecided <= batch.number:
+                self._decided(group)
+            if not group.cursors:
+                self._maybe_let_go(group)
 
     def _end_those_behind(self, group: Group) -> None:
         """End the channels whose next entry, or the rest of whose snapshot, is gone."""
@@ -539,19 +544,14 @@ class Core:
             text = f"group {group.name!r} has been deleted"
             self._end_channel(cursor.peer, cursor.channel, GROUP_DELETED, text)
 
-    def _look_after(self, groups: Iterable[Group], decided: int) -> None:
-        """Batches up to number *decided* are: what waited for that goes on, and who is idle goes."""
-        for group in groups:
-            if group.undecided <= decided:
-                self._decided(group)
-            self._maybe_let_go(group)
-
     def _commit_failed(self, _event: CommitFailed) -> None:
         groups, unborn = self._sequencer.failed()
         for session in unborn:
             if session.connection is not None:
                 self._peers[session.connection].session = None
-        self._look_after(groups, 0)
+        for group in groups:
+            self._decided(group)
+            self._maybe_let_go(group)
 
     def _slice_read(self, event: SliceRead) -> None:
         group = self._out.slice_read(event)
@@ -628,24 +628,24 @@ class Core:
 
     def _finish(self) -> list[Effect]:
         """Deliver what was released, start the next commit, and collect the effects."""
-        self._start_commit()
-        while self._sequencer.released:
-            released, self._sequencer.released = self._sequencer.released, []
+        sequencer, out = self._sequencer, self._out
+        if sequencer.in_flight is None and (sequencer.open.wanted or self._flush):
+            commit = sequencer.seal(force=self._flush)
+            self._flush = False
+            if commit is not None:
+                out.effects.append(new(StartCommit, (commit,)))
+        while sequencer.released:
+            released, sequencer.released = sequencer.released, []
             for answer in released:
                 self._deliver(answer)
         if self._stopping:
             self._maybe_stop()
-        effects = self.take_effects()
-        effects += [Wake(number) for number in self._out.woken if number in self._peers]
-        self._out.woken.clear()
+        effects = out.take_effects()
+        for number in out.woken:
+            if number in self._peers:
+                effects.append(new(Wake, (number,)))
+        out.woken.clear()
         return effects
-
-    def _start_commit(self) -> None:
-        if self._sequencer.in_flight is None:
-            commit = self._sequencer.seal(force=self._flush)
-            self._flush = False
-            if commit is not None:
-                self._out.effects.append(StartCommit(commit))
 
     def _deliver(self, answer: Answer) -> None:
         peer = self._peers.get(answer.connection)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..stores.base import SnapshotState
 from ..wire.fields import ENTRIES_MAX
-from ..wire.runs import Output, TakenRun
+from ..wire.runs import Output
 from .few import Few
 
 if TYPE_CHECKING:
@@ -25,14 +25,12 @@ if TYPE_CHECKING:
 
 
 class Due(NamedTuple):
-    """A reply, or a run of them, in line: it goes out when everything up to position *needs* has gone."""
+    """A reply in line, or as many *replies* in one message: it goes out when everything up to position
+    *needs* has gone."""
 
     message: Output
     needs: int
-
-    def replies(self) -> int:
-        """How many replies it is."""
-        return self.message.length if type(self.message) is TakenRun else 1
+    replies: int
 
 
 class Loading:

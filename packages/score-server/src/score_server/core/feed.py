@@ -20,6 +20,7 @@ from ..wire.runs import Output
 from .cursor import Cursor
 from .events import Read, ReadSlice, ReadSnapshot
 from .group import Group
+from .rows import new
 
 # Reading one takes about a millisecond, and a commit may have to wait for it: with 256 KiB, the slowest
 # hundredth of the sets beside a join of 100,000 entries took three times as long.
@@ -116,7 +117,7 @@ class Feed:
 
     def stir(self, cursor: Cursor) -> bool:
         """Whether *cursor* has something to send now; if not, see to it that it will."""
-        if cursor.reply_is_due():
+        if cursor.line and cursor.reply_is_due():
             return True
         if not cursor.wants():
             return False
@@ -125,7 +126,7 @@ class Feed:
             if loading.chunk is not None:
                 return True
             read = self.part_of_snapshot(cursor.group.name, cursor.position, loading.offset)
-        elif self._source(cursor) is not None:
+        elif cursor.position >= cursor.group.recent.after or self._source(cursor) is not None:
             return True
         else:
             read = self.slice_of_log(cursor.group.name, cursor.position)
@@ -140,11 +141,11 @@ class Feed:
     def serve(self, cursor: Cursor, bytes_max: int, out: list[Output]) -> int:
         """Move what *cursor* has, entries before the replies that need them, to *out* until
         *bytes_max* are used up; returns the rest."""
+        line = cursor.line
         while bytes_max > 0:
-            if cursor.reply_is_due():
-                due = cursor.line.popleft()
-                replies = due.replies()
-                out.append(due.message)
+            if line and cursor.reply_is_due():
+                message, _, replies = line.pop(0)
+                out.append(message)
                 cursor.peer.lined -= replies
                 bytes_max -= REPLY_BYTES * replies
                 continue
@@ -161,7 +162,7 @@ class Feed:
                 break
             taken = cursor.take(*source, min(bytes_max, ENTRIES_BYTES_MAX))
             assert taken, "a cursor was let go beyond what is durable"
-            out.append(Entries(cursor.channel, taken))
+            out.append(new(Entries, (cursor.channel, taken)))
             bytes_max -= sum(map(len, taken))
         return bytes_max
 

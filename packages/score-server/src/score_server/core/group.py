@@ -23,6 +23,7 @@ from ..wire.entry import Entry, encode_entry, encode_run, next_chain
 from ..wire.limits import MIB
 from ..wire.messages import Message
 from .few import Few
+from .rows import new
 
 if TYPE_CHECKING:
     from .cursor import Cursor
@@ -35,8 +36,6 @@ RECENT_BYTES_MAX = 1024 * 1024
 # A log is worth folding when reading it costs more than reading what it was folded into.
 TAIL_BYTES_MIN = MIB
 TAIL_PER_SNAPSHOT = 2
-# What ``_make`` does, without its check of the length.
-_NEW = tuple.__new__
 
 
 class Recent:
@@ -54,11 +53,18 @@ class Recent:
     def extend(self, entries: list[NewEntry]) -> int:
         """Add what has become durable, and return its bytes; let the oldest go in halves, so that it
         costs little."""
-        encoded = [entry.encoded for entry in entries]
-        self.positions += [entry.position for entry in entries]
-        self.encoded += encoded
-        self.chains += [entry.chain for entry in entries]
-        added = sum(map(len, encoded))
+        if len(entries) == 1:  # mostly; and then columns take longer to make than to add
+            _, position, _, encoded, chain, _ = entries[0]
+            self.positions.append(position)
+            self.encoded.append(encoded)
+            self.chains.append(chain)
+            added = len(encoded)
+        else:
+            _, positions, _, all_encoded, chains, _ = zip(*entries, strict=True)
+            self.positions += positions
+            self.encoded += all_encoded
+            self.chains += chains
+            added = sum(map(len, all_encoded))
         self.size += added
         if self.size > RECENT_BYTES_MAX:
             cut = 0
@@ -116,16 +122,15 @@ class Group:
 
     def append(self, session: bytes, seq: int, label: str, payload: bytes, now_ms: int) -> NewEntry:
         """Assign the next position.  Times never decrease."""
-        if now_ms > self.time_ms:
-            self.time_ms = now_ms
+        time_ms = self.time_ms = max(now_ms, self.time_ms)
         position, predecessor = self.next_position, self.assigned_head
         encoded = encode_entry(
-            Entry(position, predecessor, self.time_ms, session, seq, label, payload)
+            new(Entry, (position, predecessor, time_ms, session, seq, label, payload))
         )
         chain = next_chain(self.assigned_chain, encoded)
         self.next_position = position + 1
         self.assigned_head, self.assigned_chain = position, chain
-        return NewEntry(self.name, position, predecessor, encoded, chain, self.time_ms)
+        return new(NewEntry, (self.name, position, predecessor, encoded, chain, time_ms))
 
     def append_run(
         self, session: bytes, seq: int, label: str, payloads: list[bytes], now_ms: int
@@ -142,7 +147,7 @@ class Group:
         predecessors = (predecessor, *positions)
         same = repeat(self.name), repeat(self.time_ms)
         rows = zip(same[0], positions, predecessors, encoded, chains, same[1], strict=False)
-        return [_NEW(NewEntry, row) for row in rows]
+        return [new(NewEntry, row) for row in rows]
 
     def assign_trim(self, trim: NewTrim) -> None:
         """Of what follows, *trim* has happened.  An empty group begins with its snapshot."""

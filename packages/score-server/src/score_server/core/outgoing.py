@@ -16,6 +16,7 @@ from .events import Effect, LookUp, ReadPage, SliceRead, SnapshotRead
 from .feed import REPLY_BYTES, Feed
 from .group import Group
 from .peer import Peer
+from .rows import new
 
 GROUPS_PER_PAGE = 128
 
@@ -38,9 +39,9 @@ class Outgoing:
 
     def line_up(self, cursor: Cursor, message: Output, needs: int) -> None:
         """Put a reply behind the entries it needs, and allow the cursor as far as that."""
-        due = Due(message, needs)
-        cursor.line.append(due)
-        cursor.peer.lined += due.replies()
+        replies = message.length if type(message) is TakenRun else 1
+        cursor.line.append(new(Due, (message, needs, replies)))
+        cursor.peer.lined += replies
         if needs > cursor.grant:
             cursor.grant = needs
         self.stir(cursor)
@@ -48,8 +49,9 @@ class Outgoing:
     def stir(self, cursor: Cursor) -> None:
         """See whether *cursor* has something to send now."""
         if self.feed.stir(cursor):
-            cursor.peer.ready[cursor.channel] = cursor
-            self.wake(cursor.peer)
+            peer = cursor.peer
+            peer.ready[cursor.channel] = cursor
+            self.woken[peer.number] = None
 
     def slice_read(self, event: SliceRead) -> Group | None:
         """Hand on a part of the log; the group, if it should have had one and has not."""
@@ -77,8 +79,9 @@ class Outgoing:
         self.effects.append(lookup)
 
     def take_effects(self) -> list[Effect]:
-        self.effects += self.feed.reads
-        self.feed.reads.clear()
+        if self.feed.reads:
+            self.effects += self.feed.reads
+            self.feed.reads.clear()
         effects, self.effects = self.effects, []
         return effects
 
@@ -104,7 +107,7 @@ class Outgoing:
             channel = next(iter(peer.ready))
             cursor = peer.ready.pop(channel)
             bytes_max = self.feed.serve(cursor, bytes_max, out)
-            if self.feed.stir(cursor):
+            if (cursor.line or cursor.wants()) and self.feed.stir(cursor):
                 peer.ready[channel] = cursor
         return out
 

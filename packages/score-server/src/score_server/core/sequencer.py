@@ -32,7 +32,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..stores.base import Commit, NewChunk, NewEntry, NewGroup, NewTrim
+from ..stores.base import Commit, NewChunk, NewEntry, NewGroup, NewTrim, SessionChange
 from ..wire.limits import Limits
 from ..wire.messages import (
     CHANNEL_CLOSED,
@@ -60,6 +60,7 @@ from ..wire.messages import (
 from ..wire.runs import Output, SubmitRun, TakenRun
 from .few import Few
 from .group import Group
+from .rows import new
 from .session import GONE, Record, Refusal, Session
 from .turns import Asked
 
@@ -82,29 +83,37 @@ class GroupGone(Exception):
 
 class Answer(NamedTuple):
     """What *connection* is told once its batch is decided: *message*, behind the entries of
-    *channel* up to *needs*; or *instead*, if the batch is rolled back."""
+    *channel* up to *needs*; or *instead*, if the batch is rolled back.  None, for what became of
+    submissions: they are refused then."""
 
     connection: int
     channel: int
     message: Output
     needs: int
-    instead: Message
+    instead: Message | None
     size: int = 0  # bytes of the submissions that the answer stands for
 
     def taken_back(self) -> Iterator[Answer]:
         """The answers to be given instead, as its batch has not happened."""
-        if type(self.message) is not TakenRun:
+        message = self.message
+        if self.instead is not None:
             yield self._replace(message=self.instead, needs=0)
             return
+        assert isinstance(message, Taken | Refused | TakenRun), "nothing else is about submissions"
         size = self.size
-        for taken in self.message.each():
-            refused = Refused(taken.seq, STORE_FULL, 0)
-            yield Answer(self.connection, self.channel, refused, 0, refused, size)
+        for one in message.each() if isinstance(message, TakenRun) else (message,):
+            refused = Refused(one.seq, STORE_FULL, 0)
+            yield Answer(self.connection, self.channel, refused, 0, None, size)
             size = 0  # all at once
 
 
 class Batch:
     """What one commit will hold, what waits for it, and how to take it back."""
+
+    __slots__ = (
+        "answers", "born", "chunks", "deleted", "dropped", "ended", "entries", "new_groups", "number",
+        "outcomes", "refusals", "rows", "size", "stale", "trims", "undo", "wanted",
+    )  # fmt: skip
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -120,20 +129,41 @@ class Batch:
         self.undo: list[tuple[Session, int, Record | None]] = []
         self.refusals: list[tuple[Session, int]] = []
         self.answers: list[Answer] = []
-        # Filled in when it is sealed:
-        self.rows: list[Session] = []
-        self.dropped: list[tuple[Session, Few[int]]] = []
-        self.ended: list[bytes] = []
-        self.stale: dict[str, None] = {}
+        # There from when it is sealed:
+        self.rows: list[Session]
+        self.dropped: list[tuple[Session, Few[int]]]
+        self.ended: list[bytes]
+        self.stale: dict[str, None]
+
+    def commit(self, rows: tuple[SessionChange, ...]) -> Commit:
+        """What the store is given.  *rows*: of the sessions in ``rows``, as they are now."""
+        entries = tuple(chain.from_iterable(self.entries.values()))
+        if self._is_plain():
+            ended, stale = tuple(self.ended), tuple(self.stale)
+            return new(Commit, ((), entries, rows, ended, (), (), stale, ()))
+        return Commit(
+            tuple(NewGroup(g.name, g.incarnation, g.keep) for g in self.new_groups),
+            entries,
+            rows,
+            tuple(self.ended),
+            tuple(chunk for _, chunk in self.chunks),
+            tuple(trim for _, trim, _ in self.trims),
+            tuple(self.stale),
+            tuple(group.name for group in self.deleted),
+        )
 
     def groups(self) -> dict[Group, None]:
         """All that it is about."""
         found = dict.fromkeys(self.entries)
-        for group, _ in self.chunks:
-            found[group] = None
-        for group, _, _ in self.trims:
-            found[group] = None
-        return found | dict.fromkeys(self.new_groups) | dict.fromkeys(self.deleted)
+        if not self._is_plain():
+            found |= dict.fromkeys(group for group, _ in self.chunks)
+            found |= dict.fromkeys(group for group, _, _ in self.trims)
+            found |= dict.fromkeys(chain(self.new_groups, self.deleted))
+        return found
+
+    def _is_plain(self) -> bool:
+        """Whether nothing but entries is about groups, as is mostly so."""
+        return not (self.new_groups or self.chunks or self.trims or self.deleted)
 
 
 class Sequencer:
@@ -154,14 +184,13 @@ class Sequencer:
 
     # ------------------------------------------------------------ sessions
 
-    def touch(self, session: Session, now_ms: int) -> None:
-        """*session* is in use; written with the next commit."""
+    def touch(self, session: Session, now_ms: int, settled: int = 0) -> None:
+        """*session* is in use, and its author has every answer up to *settled*; written with the next
+        commit."""
         session.last_used_ms = max(session.last_used_ms, now_ms)
+        if settled > session.settled:
+            session.settle(settled, self.limits.pinned_max)
         self._touched[session] = None
-
-    def settle(self, session: Session, upto: int) -> None:
-        if session.settle(upto, self.limits.pinned_max):
-            self._touched[session] = None
 
     def give_birth(self, session: Session, connection: int) -> None:
         """A new session; it is opened when it is durable."""
@@ -199,9 +228,9 @@ class Sequencer:
         followed = (follows is not None and follows.position > 0) or (
             0 < message.follows == session.last_taken
         )
-        self.touch(session, now_ms)
-        self.settle(session, message.settled)
-        if self._repeat(connection, session, group, message):
+        self.touch(session, now_ms, message.settled)
+        if session.knows(seq):
+            self._repeat(connection, session, group, message)
             return
         if seq <= session.settled:
             raise Violation(OUT_OF_ORDER, f"seq {seq} was declared settled and came again")
@@ -240,8 +269,7 @@ class Sequencer:
         Then none has been assigned its place: submit them one by one.
         """
         seqs = range(run.seq, run.seq + len(run.payloads))
-        self.touch(session, now_ms)
-        self.settle(session, run.settled)
+        self.touch(session, now_ms, run.settled)
         room = self.limits.unsettled_max - len(seqs)
         if not session.is_new(seqs) or (
             len(session.outcomes) + len(session.refusals) > room and session.unsettled() > room
@@ -258,18 +286,15 @@ class Sequencer:
         batch.outcomes.setdefault(session, set()).update(seqs)
         session.put_run(seqs, position, group.name, number, run.seen)
         taken = TakenRun(run.seq, position, len(seqs))
-        full = Refused(run.seq, STORE_FULL, 0)
         size = sum(map(len, run.payloads))
-        self._hold(number, Answer(connection, run.channel, taken, head, full, size))
+        self._hold(number, Answer(connection, run.channel, taken, head, None, size))
         return True
 
     def _repeat(
         self, connection: int, session: Session, group: Group | None, message: Submit
-    ) -> bool:
-        """Answer a known name as it was answered before; False if the name is new."""
+    ) -> None:
+        """Answer a known name as it was answered before."""
         record, refusal = session.find(message.seq), session.refusals.get(message.seq)
-        if record is None and refusal is None:
-            return False
         if record is not None and record.position and record.group == GONE and group is not None:
             raise GroupGone
         known = record.group if record else refusal.group if refusal else ""
@@ -285,20 +310,22 @@ class Sequencer:
             self._take(connection, message, record)
         else:
             self._refuse(connection, message, Refusal(VOIDED, 0, "", record.number))
-        return True
 
     def _append(
         self, connection: int, session: Session, label: str, group: Group,
         message: Submit, now_ms: int,
     ) -> None:  # fmt: skip
-        batch, number = self.open, self._want()
-        self._begin(group)
-        entry = group.append(session.id, message.seq, label, message.payload, now_ms)
+        batch, number, seq = self.open, self._want(), message.seq
+        if not group.begun:
+            self._begin(group)
+        entry = group.append(session.id, seq, label, message.payload, now_ms)
         batch.entries.setdefault(group, []).append(entry)
         batch.size += len(entry.encoded)
-        group.number = number
-        record = Record(entry.position, group.name, number, message.seen)
-        self._record(session, message.seq, record)
+        group.number = session.number = number
+        batch.undo.append((session, seq, None))
+        batch.outcomes.setdefault(session, set()).add(seq)
+        record = new(Record, (entry.position, group.name, number, message.seen, False, 0))
+        session.outcomes[seq] = record  # its name is new, and above what is settled
         self._take(connection, message, record)
 
     def _begin(self, group: Group) -> None:
@@ -316,10 +343,9 @@ class Sequencer:
         self._touched[session] = None
 
     def _take(self, connection: int, message: Submit, record: Record) -> None:
-        taken = Taken(message.seq, record.position)
-        full = Refused(message.seq, STORE_FULL, 0)
-        size = len(message.payload)
-        answer = Answer(connection, message.channel, taken, record.position, full, size)
+        position = record.position
+        taken, size = new(Taken, (message.seq, position)), len(message.payload)
+        answer = new(Answer, (connection, message.channel, taken, position, None, size))
         self._hold(record.number, answer)
 
     def _refuse(
@@ -328,9 +354,8 @@ class Sequencer:
         """Refuse, behind the entries up to the head that refused.  *session*: where the refusal
         has been noted and must be forgotten if its batch is rolled back."""
         refused = Refused(message.seq, refusal.reason, refusal.head)
-        full = Refused(message.seq, STORE_FULL, 0)
         size = len(message.payload)
-        answer = Answer(connection, message.channel, refused, refusal.head, full, size)
+        answer = Answer(connection, message.channel, refused, refusal.head, None, size)
         batch = self._hold(refusal.number, answer)
         if session is not None and batch is not None:
             batch.refusals.append((session, message.seq))
@@ -464,23 +489,16 @@ class Sequencer:
         batch.rows = [s for s in self._touched if self.sessions.get(s.id) is s]
         batch.ended = self._ended
         batch.stale = self._stale
-        commit = Commit(
-            tuple(NewGroup(g.name, g.incarnation, g.keep) for g in batch.new_groups),
-            tuple(chain.from_iterable(batch.entries.values())),
-            tuple(s.change(batch.outcomes.get(s, set())) for s in batch.rows),
-            tuple(batch.ended),
-            tuple(chunk for _, chunk in batch.chunks),
-            tuple(trim for _, trim, _ in batch.trims),
-            tuple(batch.stale),
-            tuple(group.name for group in batch.deleted),
-        )
+        batch.dropped = []
+        rows = []
         for session in batch.rows:
+            rows.append(session.change(batch.outcomes.get(session, ())))
             if session.dropped:
                 batch.dropped.append((session, session.dropped))
                 session.dropped = Few()
         self._touched, self._ended, self._stale = {}, [], {}
         self.in_flight, self.open = batch, Batch(batch.number + 1)
-        return commit
+        return batch.commit(tuple(rows))
 
     def committed(self) -> Batch:
         """The outstanding commit is durable: publish, then release.  Returns what was in it."""

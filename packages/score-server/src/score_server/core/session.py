@@ -17,13 +17,13 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from ..stores.base import SessionChange, SessionState, StoredOutcome
 from .few import Few
+from .rows import new
 
-# What ``_make`` does, without its check of the length.
-_NEW = tuple.__new__
 GONE = ""  # no group has this name
 
 
@@ -86,6 +86,10 @@ class Session:
         """The lasting outcome of *seq*, durable or on its way."""
         return self.outcomes.get(seq) or self.pinned.get(seq)
 
+    def knows(self, seq: int) -> bool:
+        """Whether *seq* has an outcome, or was refused."""
+        return seq in self.outcomes or seq in self.refusals or seq in self.pinned
+
     def put(self, seq: int, record: Record | None) -> None:
         """Set the outcome of *seq* (None: as if it had never been)."""
         if seq > self.settled:
@@ -102,7 +106,7 @@ class Session:
     def put_run(self, seqs: range, position: int, group: str, number: int, seen: int) -> None:
         """Set the outcomes of *seqs*, none of them settled: taken at *position* and those behind it."""
         positions = range(position, position + len(seqs))
-        records = [_NEW(Record, (place, group, number, seen, False, 0)) for place in positions]
+        records = [new(Record, (place, group, number, seen, False, 0)) for place in positions]
         self.outcomes.update(zip(seqs, records, strict=True))
 
     def is_new(self, seqs: range) -> bool:
@@ -113,10 +117,10 @@ class Session:
             and self.refusals.keys().isdisjoint(seqs)
         )
 
-    def settle(self, upto: int, pinned_max: int) -> bool:
-        """The author has every answer up to *upto*: forget them.  True if that was news."""
+    def settle(self, upto: int, pinned_max: int) -> None:
+        """The author has every answer up to *upto*: forget them."""
         if upto <= self.settled:
-            return False
+            return
         self.settled = upto
         outcomes = self.outcomes
         for seq in [seq for seq in outcomes if seq <= upto]:
@@ -129,9 +133,9 @@ class Session:
             seq = next(iter(self.pinned))
             del self.pinned[seq]
             self.dropped.add(seq)
-        for seq in [seq for seq in self.refusals if seq <= upto]:
-            del self.refusals[seq]
-        return True
+        if self.refusals:
+            for seq in [seq for seq in self.refusals if seq <= upto]:
+                del self.refusals[seq]
 
     def taken_in(self, group: str) -> list[tuple[int, Record]]:
         """What was taken in *group*, settled or not."""
@@ -160,18 +164,14 @@ class Session:
         """No outcome that anybody could ask for is left."""
         return not self.outcomes and not self.pinned
 
-    def change(self, seqs: set[int]) -> SessionChange:
+    def change(self, seqs: Collection[int]) -> SessionChange:
         """The row as it is now, with the outcomes of *seqs*, for the store."""
-        kept = self.outcomes.get
-        found = [(seq, kept(seq) or self.pinned.get(seq)) for seq in sorted(seqs)]
-        outcomes = tuple(
-            [
-                _NEW(StoredOutcome, (seq, r.position, r.group, r.pinned, r.seen))
-                for seq, r in found
-                if r
-            ]
-        )
-        dropped = tuple(sorted(self.dropped))
-        return SessionChange(
-            self.id, self.label, self.last_used_ms, self.settled, outcomes, dropped
-        )
+        rows = []
+        for seq in sorted(seqs):
+            record = self.outcomes.get(seq) or self.pinned.get(seq)
+            if record is not None:
+                position, group, _, seen, pinned, _ = record
+                rows.append(new(StoredOutcome, (seq, position, group, pinned, seen)))
+        dropped = tuple(sorted(self.dropped)) if self.dropped else ()
+        outcomes, used_ms = tuple(rows), self.last_used_ms
+        return new(SessionChange, (self.id, self.label, used_ms, self.settled, outcomes, dropped))

@@ -109,22 +109,20 @@ class TurnTable(Generic[G, P]):
     it judges what ``next_parked`` gives until that is None, then calls ``grant``.
     """
 
-    __slots__ = ("_turns",)
+    __slots__ = ("busy",)
 
     def __init__(self) -> None:
-        self._turns: dict[G, Turns[P]] = {}
+        self.busy: dict[G, Turns[P]] = {}
+        """In all other groups nobody has a turn or waits for one: nothing is to be parked there, and
+        no turn to end."""
 
     def ask(self, group: G, asked: Asked) -> bool:
         """See ``Turns.ask``."""
-        return self._turns.setdefault(group, Turns()).ask(asked)
-
-    def is_quiet(self, group: G) -> bool:
-        """Nobody in *group* has a turn or waits for one: nothing is to be parked, and no turn to end."""
-        return group not in self._turns
+        return self.busy.setdefault(group, Turns()).ask(asked)
 
     def park(self, group: G, connection: int, channel: int, submitted: P) -> bool:
         """Park what was submitted if it has to wait; whether it has."""
-        turns = self._turns.get(group)
+        turns = self.busy.get(group)
         if turns is None or not turns.holds_up(connection, channel):
             return False
         turns.parked.append((connection, submitted))
@@ -132,45 +130,45 @@ class TurnTable(Generic[G, P]):
 
     def end(self, group: G, connection: int, channel: int) -> None:
         """A turn of that channel ends, if it has one."""
-        if group in self._turns:
-            self._turns[group].end(connection, channel)
+        if group in self.busy:
+            self.busy[group].end(connection, channel)
 
     def leave(self, group: G, connection: int, channel: int) -> None:
         """That channel has no turn any more, and waits for none."""
-        if group in self._turns:
-            self._turns[group].forget_channel(connection, channel)
+        if group in self.busy:
+            self.busy[group].forget_channel(connection, channel)
 
     def forget_connection(self, connection: int) -> list[G]:
         """See ``Turns.forget_connection``; the groups to advance."""
-        for turns in self._turns.values():
+        for turns in self.busy.values():
             turns.forget_connection(connection)
-        return list(self._turns)
+        return list(self.busy)
 
     def expire(self, now_ms: int) -> list[G]:
         """End the turns whose lease is over; the groups to advance."""
-        return [group for group, turns in self._turns.items() if turns.expire(now_ms)]
+        return [group for group, turns in self.busy.items() if turns.expire(now_ms)]
 
     def deadline_ms(self) -> int | None:
         """When the next lease is over."""
-        return min((turns.until_ms for turns in self._turns.values()), default=None)
+        return min((turns.until_ms for turns in self.busy.values()), default=None)
 
     def next_parked(self, group: G) -> tuple[int, P] | None:
         """The next (connection, submission) to be judged, unless a turn lasts."""
-        turns = self._turns.get(group)
+        turns = self.busy.get(group)
         if turns is None or turns.holder is not None or not turns.parked:
             return None
         return turns.parked.popleft()
 
     def grant(self, group: G, now_ms: int, lease_ms: int) -> Asked | None:
         """Begin the next turn if that is possible, and forget a group in which nobody waits."""
-        turns = self._turns.get(group)
+        turns = self.busy.get(group)
         if turns is None:
             return None
         asked = turns.grant(now_ms, lease_ms)
         if turns.idle:
-            del self._turns[group]
+            del self.busy[group]
         return asked
 
     def clear(self) -> None:
         """Forget everything; what was parked has not happened."""
-        self._turns.clear()
+        self.busy.clear()

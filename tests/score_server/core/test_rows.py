@@ -1,0 +1,12 @@
+"""Rows made in haste are like any others."""
+
+from __future__ import annotations
+
+from score_server.core.rows import new
+from score_server.wire.messages import Taken
+
+
+def test_a_row_made_in_haste_is_one_of_its_kind() -> None:
+    made = new(Taken, (1, 2))
+    assert type(made) is Taken
+    assert made == Taken(1, 2)
