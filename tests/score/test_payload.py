@@ -15,6 +15,8 @@ from score_server.wire import codec
 from ucore import UMap, recording
 from ucore.errors import CannotApplyError, MalformedUpdateError, UpgradeNeededError
 
+from ..score_server.wire.profile import foreign_calls
+
 
 def test_an_update_survives_the_wire() -> None:
     deep: object = 1
@@ -84,6 +86,19 @@ def test_what_ucore_stores_has_an_encoding_which_nobody_has_to_look_at_again(
             t["list"].insert(0, value)
     for update in updates:
         assert encode_update(update) == codec.encode(update.to_plain())
+
+
+def test_no_ctrl_c_is_lost_in_a_payload() -> None:
+    """Where cbor2 encodes a list it would be: see ``test_codec.py``."""
+    shared = UMap[str, Any]()
+    with recording(shared) as updates:
+        shared["key"] = [1, "a", (2.5, None)]
+        shared.update({f"key {number}": number for number in range(100)})
+        shared["list"] = list(range(100))
+    for update in updates:
+        payload = encode_update(update)
+        assert foreign_calls(lambda update=update: encode_update(update)) == []  # type: ignore[misc]
+        assert foreign_calls(lambda payload=payload: decode_update(payload)) == []  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("levels", [62, 63, 64, 65, 80, 200])

@@ -26,6 +26,7 @@ from score_server.wire.codec import (
 )
 
 from .golden import PAYLOAD, PAYLOAD_PLAIN
+from .profile import foreign_calls
 
 FUZZ = settings(derandomize=True, max_examples=300, deadline=None)
 LEAVES = (
@@ -107,6 +108,46 @@ def test_depth_counts_the_arrays_around_an_item() -> None:
     for core in (b"\x00", b"\x80"):
         with pytest.raises(DecodeError, match="depth"):
             decode(nested(4, core), depth_max=3)
+
+
+@FUZZ
+@given(PLAIN)
+def test_encodings_are_those_of_cbor2(value: object) -> None:
+    assert encode(value) == cbor2.dumps(value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 23, 24, 25, 255, 256, 257, 65_535, 65_536])
+def test_encodings_of_any_length_are_those_of_cbor2(count: int) -> None:
+    numbers = list(range(-count // 2, count // 2 + 1))
+    for value in (
+        "a" * count, "é" * count, bytes(count), numbers, [""] * count, [[]] * count, [*numbers, numbers, "a" * count],
+        [["key", number] for number in numbers], [1.5] * count, [None] * count, [True] * count, [[numbers]],
+    ):  # fmt: skip
+        assert encode(value) == cbor2.dumps(value)  # type: ignore[arg-type]
+
+
+SCALARS: list[object] = [
+    None, True, False, 0, 23, 255, 256, -1, 2**63 - 1, -(2**63), 1.5, math.nan, math.inf, "", "a", "é" * 300, b"", bytes(300),
+]  # fmt: skip
+
+
+CHANGES: list[object] = [
+    *SCALARS, SCALARS, [SCALARS] * 20, [1, [8, 0, 0, "n", 1]], [[]], list(range(300)), [[1]] * 300,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", CHANGES, ids=lambda value: f"{value!r:.30}")
+def test_cbor2_calls_no_python(value: object) -> None:
+    """For each list that it encodes it asks an abstract class, in Python, and PyO3 drops what is raised
+    there (cbor2 6.3.0): a Ctrl-C that is pending then would be lost, and a blocking call wait on."""
+    data = encode_loosely(value)  # type: ignore[arg-type]
+    assert foreign_calls(lambda: encode_loosely(value)) == []  # type: ignore[arg-type]
+    assert foreign_calls(lambda: decode_loosely(data, depth_max=3)) == []
+    assert foreign_calls(lambda: decode_each_loosely([data] * 3, depth_max=3)) == []
+
+
+def test_a_call_of_python_from_inside_cbor2_would_be_seen() -> None:
+    assert set(foreign_calls(lambda: cbor2.dumps([1]))) == {"abc.__instancecheck__"}
 
 
 # ---------------------------------------------------------------- what is refused
@@ -339,5 +380,6 @@ def test_without_a_look_the_encoding_is_the_same(value: object) -> None:
 
 
 def test_a_lone_surrogate_is_noticed_without_a_look_as_well() -> None:
-    with pytest.raises(EncodeError, match="UTF-8"):
-        encode_loosely("\ud800")
+    for value in ("\ud800", ["\ud800"], [""] * 30 + ["\ud800"]):
+        with pytest.raises(EncodeError, match="UTF-8"):
+            encode_loosely(value)  # type: ignore[arg-type]

@@ -52,6 +52,7 @@ from score_server.wire.messages import (
 )
 
 from .golden import CHAIN, DIGEST, GOLDEN, INCARNATION, SESSION
+from .profile import foreign_calls
 
 TOP = POSITION_MAX
 FUZZ = settings(derandomize=True, max_examples=200, deadline=None)
@@ -136,6 +137,14 @@ def test_what_is_allowed_passes_both_ways(message: Message) -> None:
     assert type(again) is type(message)
     for mine, theirs in zip(again, message, strict=True):
         assert type(mine) is type(theirs)
+
+
+@pytest.mark.parametrize("message", GOOD, ids=lambda message: f"{message!r:.50}")
+def test_no_ctrl_c_is_lost_in_a_message(message: Message) -> None:
+    """Where cbor2 encodes a list it would be: see ``test_codec.py``."""
+    assert foreign_calls(lambda: encode_message(message)) == []
+    data = raw(message)
+    assert foreign_calls(lambda: read_message(data, 0)) == []
 
 
 @pytest.mark.parametrize(("message", "field"), BAD, ids=lambda value: f"{value!r:.50}")

@@ -16,11 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import cbor2
-
-from .codec import utf8_length
+from .codec import encode_loosely, utf8_length
 from .entry import CHAIN_BYTES, INCARNATION_BYTES, SESSION_BYTES, SNAPSHOT_DIGEST_BYTES
 from .heads import ARRAY, BYTES, INTEGER, TEXT_STRING, head, length_heads
 from .limits import Limits
@@ -383,7 +381,9 @@ def encode_message(message: Message) -> bytes:
         first = _ENTRIES_OF + head(message.channel) + head(len(entries), ARRAY)
         rows = zip(length_heads(entries), entries, strict=True)
         return first + b"".join(chain.from_iterable(rows))
-    return cbor2.dumps(plain)
+    # A record's tuple is an array too; deeper than a record's own items there is none.
+    fields: list[Any] = [list(item) if isinstance(item, tuple) else item for item in plain]
+    return encode_loosely(fields)
 
 
 def read_count(body: bytes) -> tuple[int, int]:
