@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .machine import Site, mounting_works, need, site
+from .machine import Site, Worker, mounting_works, need, site
 
 SIZE_KIB = 1024
 
@@ -71,6 +71,12 @@ def here(tmp_path: Path, disk: Disk) -> Iterator[Site]:
         yield made
 
 
+def use_up(worker: Worker) -> None:
+    """The room that the store has made for its log ahead of time; afterwards the disk's is what counts."""
+    while worker.step() == "ok":
+        pass
+
+
 @pytest.mark.parametrize("leave_kib", [0, 8, 20, 60])
 def test_a_full_disk_refuses_changes_by_name_and_takes_them_again_when_there_is_room(
     here: Site, disk: Disk, leave_kib: int
@@ -99,6 +105,7 @@ def test_a_newcomer_on_a_full_disk_is_refused_by_name_and_served_when_there_is_r
     ada = here.worker("ada")
     ada.run(4)
     disk.fill()
+    use_up(ada)
     ben = here.worker("ben", deadline_s=2)
     assert ben.step() == "no"
     disk.make_room()
@@ -113,7 +120,7 @@ def test_a_server_killed_on_a_full_disk_says_so_or_comes_back_with_everything(
     ada = here.worker("ada")
     ada.run(10)
     disk.fill()
-    assert ada.step() == "no"
+    use_up(ada)
     server.kill()
     second = here.start(disk.prefix, ready=False)
     if second.wait_for("listening on|make room|No space") and "listening" not in second.log:

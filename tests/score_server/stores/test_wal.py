@@ -15,13 +15,14 @@ HEADER, FRAME = 32, 24 + 4096
 
 @pytest.fixture
 def log(tmp_path: Path) -> bytes:
-    """A log of several commits, as a killed server leaves it."""
+    """A log of several commits, as a killed server leaves it, without the room behind it."""
     store = SqliteStore(str(tmp_path / "a.db"))
     for n in range(4):
         store.commit(Commit(new_groups=(NewGroup(f"g{n}", bytes(16)),)))
     found = (tmp_path / "a.db-wal").read_bytes()
     store.close()
-    return found
+    ends = [at for at in range(HEADER, len(found), FRAME) if any(found[at + 4 : at + 8])]
+    return found[: ends[-1] + FRAME]
 
 
 def frames_of_last_commit(log: bytes) -> int:
@@ -39,6 +40,37 @@ def test_a_whole_log_and_an_empty_one_are_fine(log: bytes) -> None:
     assert damage(log) is None
     assert damage(b"") is None
     assert damage(log[:HEADER]) is None
+
+
+def test_room_behind_the_end_is_no_damage_nor_does_it_hide_any(log: bytes) -> None:
+    assert damage(log + bytes(3 * FRAME + 100)) is None
+    assert damage(flipped(log, HEADER + 100) + bytes(FRAME)) is not None
+
+
+def test_frames_from_before_a_checkpoint_are_no_damage_nor_do_they_hide_any(
+    tmp_path: Path, log: bytes
+) -> None:
+    store = SqliteStore(str(tmp_path / "c.db"))
+    for n in range(9):
+        store.commit(Commit(new_groups=(NewGroup(f"g{n}", bytes(16)),)))
+    older = (tmp_path / "c.db-wal").read_bytes()
+    store._checkpoint()
+    for n in range(4):
+        store.commit(Commit(new_groups=(NewGroup(f"h{n}", bytes(16)),)))
+    both = (tmp_path / "c.db-wal").read_bytes()
+    store.close()
+    salts = both[HEADER - 16 : HEADER - 8]
+    assert len(both) == len(older)
+    frames = range(HEADER, len(both), FRAME)
+    new = [at for at in frames if both[at + 8 : at + 16] == salts]
+    assert new
+    assert len(new) < len(frames)
+    assert damage(both) is None
+    for at in range(8):
+        assert damage(flipped(both, at)) is not None
+    assert damage(flipped(both, HEADER + 100)) is not None
+    assert damage(flipped(both, new[-1] + 100)) is None  # in the last commit
+    assert damage(flipped(both, new[-1] + FRAME + 100)) is None  # what is not used
 
 
 def test_an_end_torn_at_any_byte_is_no_damage(log: bytes) -> None:

@@ -7,7 +7,8 @@ Rules
   also rules out the WAL-reset bug (SQLite 3.7.0 to 3.51.2), which needs two connections.
 - WAL, ``synchronous=FULL``: each commit is one append to the log and one fdatasync.
 - ``wal_autocheckpoint=0``: SQLite's own checkpoint, after a commit, swallows I/O errors.  We
-  checkpoint before a commit when the log has grown to ``WAL_BYTES_MAX``, and look at the result.
+  checkpoint before a commit when the log has grown to ``WAL_BYTES_MAX``, and look at the result.  The log's file
+  keeps its size and is written from its front again: see ``sqlite_log.py``.
 - ``SQLITE_FULL`` before the commit record is written is the one clean failure: it is rolled back and is
   ``StoreFull``.  SQLite writes the commit record last and (with powersafe overwrite, the default)
   nothing after it, so a log that ran full holds no commit that a restart could bring back.  Anything
@@ -48,6 +49,7 @@ from .base import (
     StoreUnusable,
 )
 from .sqlite_file import MADE, as_unusable, check_size, code, connect, take_lock
+from .sqlite_log import LogRoom
 from .sqlite_rows import (
     ADD_CHUNKS,
     ADD_ENTRIES,
@@ -80,7 +82,8 @@ from .sqlite_rows import (
 WAL_BYTES_MAX = 8 * 1024 * 1024
 _GROUPS_KEPT = 1024  # rows in memory, so that a commit need not look up the groups that it moves
 _ERASED_AT_LEAST = 64  # rows, by a commit when there is garbage
-_CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
+_CHECKPOINT = "PRAGMA wal_checkpoint(RESTART)"
+_SHORTEN = "PRAGMA wal_checkpoint(TRUNCATE)"  # after a commit that was larger than the log may be
 _SEALED = ("groups", "sessions", "outcomes", "garbage")
 
 _Candidate = tuple[int, int]  # its id, and the bytes of it that are there
@@ -111,6 +114,7 @@ class SqliteStore(LogStore):
                     self._next_group, self._next_snapshot = self._free_ids()
                     if not was_made:
                         os.write(self._lock, MADE)
+                    self._log = LogRoom(f"{self._path}-wal", self._page_bytes())
                 except BaseException:
                     self._db.close()
                     raise
@@ -129,6 +133,10 @@ class SqliteStore(LogStore):
             raise self._unusable("an id is no number")
         groups, snapshots = zip(*highest, strict=True)
         return max(filter(None, groups), default=0) + 1, max(filter(None, snapshots), default=0) + 1
+
+    def _page_bytes(self) -> int:
+        (size,) = self._db.execute("PRAGMA page_size").fetchone()
+        return int(size)
 
     # ------------------------------------------------------------ reading
 
@@ -439,15 +447,20 @@ class SqliteStore(LogStore):
         run(db, END_SESSIONS, ended)
 
     def _bound_wal(self) -> None:
-        """Move the write-ahead log into the database when it has grown; it starts anew then."""
-        if os.stat(f"{self._path}-wal").st_size <= WAL_BYTES_MAX:
+        """Have room in the write-ahead log, or move it into the database when it has grown; it starts anew then."""
+        if self._log.is_enough():
             return
-        self._checkpoint()
+        if self._log.size() < WAL_BYTES_MAX:
+            self._log.grow(WAL_BYTES_MAX)
+        else:
+            self._checkpoint()
 
     def _checkpoint(self) -> None:
-        busy, _, _ = self._db.execute(_CHECKPOINT).fetchone()
+        sql = _SHORTEN if self._log.size() > 2 * WAL_BYTES_MAX > 0 else _CHECKPOINT
+        busy, _, _ = self._db.execute(sql).fetchone()
         if busy:
             raise StoreBroken(f"{self._path} cannot be checkpointed: another program has it open")
+        self._log.begin_anew(WAL_BYTES_MAX)
 
     # ------------------------------------------------------------ erasing
 
@@ -499,6 +512,7 @@ class SqliteStore(LogStore):
             try:
                 self._db.close()
             finally:
+                self._log.close()
                 os.close(self._lock)
 
     @contextmanager
