@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,8 @@ from score.archive import ArchiveReader
 from score.cli import main
 from score.testing import server
 from score.tools import compaction
+from score_server.wire import codec
+from ucore.change import snapshot
 
 Run = Callable[..., list[str]]
 
@@ -201,6 +204,27 @@ def test_compacting_again_trims_what_an_author_held_back(url: str, run: Run) -> 
         assert run("compact", "stock")[0].endswith("its log begins behind 29")
     # Gone with a Bye, so it has all its answers.
     assert run("compact", "stock")[0].endswith("its log begins behind 30")
+
+
+def test_a_snapshot_that_an_earlier_version_wrote_is_read_and_its_log_goes(
+    client: score.Client, url: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_columns(fold: compaction.Fold) -> bytes:
+        version, position, skeleton, _ = fold.tree.dump()
+        root: Any = snapshot(fold.tree.root)
+        return codec.encode([version, position, skeleton, root])
+
+    monkeypatch.setattr(compaction, "dumped", without_columns)
+    with score.connect(url) as author:
+        before = dict(filled(author))
+        assert run("compact", "stock")[0].endswith("its log begins behind 29")
+    monkeypatch.undo()
+    assert run("compact", "stock")[0].endswith("its log begins behind 30")
+    stock = SMap[str, int](client, "stock")
+    assert stock == before
+    stock["k0"] = -1
+    assert "a snapshot of change 31" in run("compact", "stock")[0]
+    assert SMap[str, int](client, "stock") == {**before, "k0": -1}
 
 
 def test_a_group_that_keeps_its_history_gets_a_snapshot_and_keeps_its_log(

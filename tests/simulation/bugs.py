@@ -31,7 +31,7 @@ from score_server.core import feed as feeding
 from score_server.core import session as sessions
 from score_server.shell import server
 from score_server.stores import advance, memory
-from ucore import change, ops, tree, vec_ops
+from ucore import change, dumps, ops, tree, vec_ops
 
 Edit = tuple[Callable[..., Any], str, str]
 
@@ -243,7 +243,8 @@ BUGS = [
         ("what is being loaded is not noticed to be gone",
          (cursor.Cursor.is_cut_off, "if self.loading is not None and", "if False and")),
         ("a dump numbers the containers anew",
-         (change.snapshot, "*value._id]", "*(value._id[0], min(value._id[1], 1))]")),
+         (dumps._value, "= [NODE_CODES[value._kind_], *value._id]",
+          "= [NODE_CODES[value._kind_], value._id[0], min(value._id[1], 1)]")),
         ("a replica does not take over a snapshot's chain",
          (replica.Replica._load, "self._chain = incoming.chain", "pass")),
         ("a watch is not told that its view was loaded anew",

@@ -7,13 +7,16 @@ being on both sides of a comparison.  It is slow and short: a change is applied 
 from __future__ import annotations
 
 import copy
+import struct
 from typing import Any, NamedTuple
 
 import cbor2
 
 MAP, VEC, STACK = "map", "vec", "stack"
 _LITERALS = {32: MAP, 33: VEC, 34: STACK}
-_DUMPED = {35: MAP, 36: VEC, 37: STACK}
+_DUMPED = {35: MAP, 36: VEC, 37: STACK, 38: MAP, 39: VEC, 40: STACK}
+_BY_COLUMNS = 38
+_PACKED = {1: (1, "b"), 2: (2, "h"), 4: (4, "i"), 8: (8, "q"), 9: (8, "d")}
 
 
 class Failure(Exception):
@@ -123,10 +126,24 @@ def _dumped(form: Any) -> Any:
         return form
     code, position, ordinal, *items = form
     node = Node(_DUMPED[code], (position, ordinal))
-    values = list(map(_dumped, items))
     is_map = node.kind == MAP
+    if code >= _BY_COLUMNS:
+        columns = list(map(_column, items))
+        (node.items,) = [dict(zip(*columns, strict=True))] if is_map else columns
+        return node
+    values = list(map(_dumped, items))
     node.items = dict(zip(values[::2], values[1::2], strict=True)) if is_map else values
     return node
+
+
+def _column(form: Any) -> list[Any]:
+    """The natives of a column."""
+    if isinstance(form, str):
+        return form.split("\0")
+    if isinstance(form, bytes):
+        size, code = _PACKED[form[0]]
+        return [struct.unpack_from(f"<{code}", form, at)[0] for at in range(1, len(form), size)]
+    return list(form)
 
 
 class _Reader:

@@ -109,7 +109,10 @@ def _begin(
 def _spoilt(data: bytes) -> bytes:
     """A dump that is a dump, of something else."""
     plain: Any = codec.decode(data, depth_max=PAYLOAD_DEPTH_MAX)
-    plain[3] = [*plain[3], *(["wrong", 1] if plain[3][0] == 35 else ["wrong"])]
+    code, *_ = root = plain[3]
+    if code >= 38:  # by columns
+        code, root = code - 3, [code - 3, 0, 0]
+    plain[3] = [*root, *(["wrong", 1] if code == 35 else ["wrong"])]
     return codec.encode(plain)
 
 

@@ -19,7 +19,7 @@ from ucore import (
     codes,
 )
 from ucore.change import Literal
-from ucore.ops import OPERATIONS, Reader, read, read_dump
+from ucore.ops import OPERATIONS, Reader, read
 
 GOOD: list[list[Any]] = [
     [codes.DECLARE, ["map", "leaf"]],
@@ -179,23 +179,6 @@ def test_nesting_is_bounded() -> None:
     assert type(Reader().value(plain)) is Literal
     with pytest.raises(MalformedUpdateError, match="64 deep"):
         Reader().value([33, plain])
-
-
-def test_a_dump_has_ids_everywhere_and_the_root_its_own() -> None:
-    literal = read_dump([35, 0, 0, "a", [36, 2, 1]], None, 2)
-    assert literal.kind == "map"
-    for root, position in (
-        ([35, 0, 0, "a", [33]], 2),
-        ([35, 0, 0, "a", [36, 3, 1]], 2),
-        ([35, 0, 0, "a", [36, 2, 1], "b", [36, 2, 1]], 2),
-        ([35, 0, 1], 2),
-        ([32], 2),
-        (None, 2),
-    ):
-        with pytest.raises(MalformedUpdateError):
-            read_dump(root, None, position)
-    with pytest.raises(MalformedUpdateError):
-        read_dump([35, 0, 0], "no skeleton", 1)
 
 
 plains = st.recursive(

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from score.payload import encode_update
+from score.snapshot import encode_dump
 from score.tools.fold import Fold, kind_of_dump, kind_of_entry
 from score_server.wire import codec
-from score_server.wire.entry import Entry, encode_entry
-from score_server.wire.messages import Joined
+from score_server.wire.entry import Entry, encode_entry, snapshot_digest
+from score_server.wire.messages import Joined, SnapshotInfo
 from ucore import UMap, UStack, UVec
-from ucore.codes import DECLARE
+from ucore.codes import APPEND, DECLARE
 from ucore.node import recording
 from ucore.updatable import Update
 
@@ -77,6 +78,22 @@ def test_a_dump_says_it_as_well_and_a_second_one_fills_the_same_structure() -> N
     fold.become(value.dump())
     assert fold.tree.root is root
     assert list(root) == [1, 2, 3]  # type: ignore[call-overload]
+
+
+def test_it_knows_the_digest_of_the_snapshot_that_it_is_and_not_when_it_has_gone_on() -> None:
+    value = UVec([1, 2])
+    data = encode_dump(value._tree)
+    fold = Fold("group")
+    assert fold.digest_here() is None
+    info = SnapshotInfo(b"c" * 16, len(data), snapshot_digest(data))
+    incoming = fold.joined(Joined(1, INCARNATION, 1, 2, info))
+    assert incoming is not None
+    assert fold.digest_here() is None
+    fold.receive_chunk(incoming, 0, data)
+    assert fold.digest_here() == snapshot_digest(data)
+    update = encode_update(Update([[APPEND, 0, 0, 3]]))
+    fold.receive(encode_entry(Entry(2, 1, 0, SESSION, 1, "", update)))
+    assert fold.digest_here() is None
 
 
 @pytest.mark.parametrize(

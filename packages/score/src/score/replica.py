@@ -24,10 +24,9 @@ from typing import NamedTuple
 from score_server.wire.entry import Entry, decode_entry, next_chain
 from score_server.wire.errors import RemoteProtocolError
 from score_server.wire.messages import MALFORMED, OUT_OF_ORDER, Joined, Resume
-from ucore import codes
 from ucore.base import ABSENT, Applied, Effect, Strict
+from ucore.dumps import kind_of
 from ucore.errors import CannotApplyError, SkeletonError
-from ucore.ops import KINDS
 from ucore.tree import Tree
 from ucore.updatable import Update
 
@@ -245,11 +244,9 @@ class Replica:
             SkeletonError: it is of another kind of structure.
             CannotApplyError: it says nothing that this program understands.
         """
-        match dump:
-            case [codes.OPS_VERSION, _, _, [int(number), *_]] if number in KINDS:
-                kind, own = KINDS[number], self.tree.root._kind_
-                if kind != own:
-                    raise SkeletonError(f"group {self.group!r} holds a {kind}, not a {own}")
+        kind, own = kind_of(dump), self.tree.root._kind_
+        if kind is not None and kind != own:
+            raise SkeletonError(f"group {self.group!r} holds a {kind}, not a {own}")
         self.tree.load(dump)
 
     # ------------------------------------------------------------ entries

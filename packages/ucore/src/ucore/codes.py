@@ -38,3 +38,7 @@ STACK_LITERAL: Final = 34
 MAP_NODE: Final = 35
 VEC_NODE: Final = 36
 STACK_NODE: Final = 37
+# The same with an id, by columns: in dumps alone.
+MAP_COLUMNS: Final = 38
+VEC_COLUMNS: Final = 39
+STACK_COLUMNS: Final = 40

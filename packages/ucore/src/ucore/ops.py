@@ -306,19 +306,3 @@ def _read_one(reader: Reader, op: list[Any]) -> Step:
         if len(set(ids)) != len(ids) or not all(p and n for p, n in ids):
             raise MalformedUpdateError(f"{name}: a node id occurs twice or is none")
     return (run, kinds, target, arguments, ids, reader.depth)
-
-
-def read_dump(root: object, skeleton: object, position: int) -> Literal:
-    """The content of a dump; raises as ``read`` does."""
-    reader = Reader()
-    decode_skeleton(skeleton)
-    literal = reader.value(root)
-    if type(literal) is not Literal or literal.ident != ROOT_ID or reader.ordinal:
-        raise MalformedUpdateError(
-            "a dump's root is a container with the id (0, 0), as all in it have ids"
-        )
-    assert reader.ids is not None, "the root has one"
-    inner = reader.ids[1:]
-    if len(set(inner)) != len(inner) or not all(0 < p <= position and n for p, n in inner):
-        raise MalformedUpdateError("a dump's node ids must be distinct and not lie in the future")
-    return literal

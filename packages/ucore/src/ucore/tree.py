@@ -27,6 +27,7 @@ from weakref import WeakValueDictionary
 from .base import ROOT_ID, Applied, Effect, Node, NodeId, OpFailure, Owner, Strict
 from .change import Change, Failed, snapshot
 from .codes import OPS_VERSION
+from .dumps import dumped, read_dump
 from .errors import (
     LocalDivergenceError,
     MalformedUpdateError,
@@ -34,7 +35,7 @@ from .errors import (
     UnstorableError,
     UpgradeNeededError,
 )
-from .ops import OPERATIONS, Step, is_count, read_dump
+from .ops import OPERATIONS, Step, is_count
 from .primitives import DEPTH_MAX, Plain
 from .registry import short
 from .runs import read_run
@@ -282,8 +283,7 @@ class Tree:
 
     def dump(self) -> list[Plain]:
         """``[version, position, skeleton, root]``: everything, node ids included."""
-        root: Any = snapshot(self.root)
-        return [OPS_VERSION, self.position, self.skeleton, root]
+        return [OPS_VERSION, self.position, self.skeleton, dumped(self.root)]
 
     def load(self, plain: object) -> None:
         """Become what was dumped.  Raises as ``Update.from_plain`` does, and changes nothing then."""

@@ -91,12 +91,14 @@ def compact(client: Client, checker: Client, group: str) -> Compacted | None:
         if kept.verdict == wire.BROKEN:
             continue  # somebody else's took its place, or a full disk took it
         is_superseded = kept.verdict == wire.SUPERSEDED
-        if is_superseded:  # if this snapshot stands, more of the log may go by now
-            second = first
+        if is_superseded:
+            # If that snapshot stands, more of the log may go by now.  An earlier version may have written
+            # it, in another form (record 12), so it goes by the digest that it was sent with.
+            digest = first.digest_here() or snapshot_digest(data)
         else:
             second = Fold(group, until=place.position)
             checker.sync(second)
-        digest = snapshot_digest(dumped(second))
+            digest = snapshot_digest(dumped(second))
         answer = client.perform(partial(trim, fold=first, position=place.position, digest=digest))
         if answer.verdict == wire.TRIM_DONE:
             return Compacted(group, place.position, len(data), answer.floor)

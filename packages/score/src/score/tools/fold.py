@@ -10,12 +10,14 @@ from typing import Any
 
 from score_server.wire import codec
 from score_server.wire.entry import decode_entry
+from score_server.wire.messages import Joined
+from ucore.dumps import kind_of
 from ucore.ops import KINDS, OPERATIONS
 
 from ..client import checked_name
 from ..payload import PAYLOAD_DEPTH_MAX
 from ..replica import Replica
-from ..snapshot import empty_of
+from ..snapshot import Incoming, empty_of
 
 
 class Fold(Replica):
@@ -25,11 +27,24 @@ class Fold(Replica):
         InvalidNameError: *group* is not a group's name.
     """
 
-    __slots__ = ("_known",)
+    __slots__ = ("_announced", "_known")
 
     def __init__(self, group: str, *, keep: bool = False, until: int | None = None) -> None:
         super().__init__(checked_name(group), empty_of("map"), keep=keep, until=until)
         self._known = False
+        self._announced: tuple[int, bytes | None] = (0, None)
+
+    def joined(self, message: Joined) -> Incoming | None:
+        """As ``Replica.joined``."""
+        incoming = super().joined(message)
+        if message.snapshot is not None:
+            self._announced = (message.position, message.snapshot.digest)
+        return incoming
+
+    def digest_here(self) -> bytes | None:
+        """The digest of the snapshot that the server has of this very place, if this was loaded from it."""
+        position, digest = self._announced
+        return digest if position == self.position else None
 
     def become(self, dump: object) -> None:
         """As ``Replica.become``, whatever kind of structure *dump* is of."""
@@ -66,7 +81,4 @@ def kind_of_entry(encoded: bytes) -> str:
 
 def kind_of_dump(plain: Any) -> str:
     """The kind of structure that a dump is of; "map" if it is none."""
-    try:
-        return KINDS[plain[3][0]]
-    except (LookupError, TypeError):
-        return "map"
+    return kind_of(plain) or "map"
