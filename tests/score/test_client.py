@@ -359,10 +359,7 @@ def test_a_change_whose_session_is_gone_says_that_nobody_knows(relay: Relay) -> 
         client._session.name("stock", 1, wire.INTENT, b"x").sent = True
         replica = stock._view.replica
         with pytest.raises(score.SessionExpiredError, match="cannot be learned"):
-            client._persist(
-                lambda link, deadline: client._submit_on(replica, b"", 0, None, link, deadline),
-                client._deadline(),
-            )
+            client._persist(client._submit_on, (replica, b"", 0, None, None), client._deadline())
         stock["x"] = 3
         assert stock == {"x": 3}
 

@@ -152,7 +152,9 @@ def survives(client: Conversation, *frames: bytes) -> None:
     assert client._wire.buffered <= 4 + Limits().frame_bytes_max
     for incoming in client._incoming.values():
         assert incoming.received < incoming.size
-    for replica in client._replicas.values():
+    for place in client._places.values():
+        replica = place()
+        assert isinstance(replica, Replica)
         assert not replica.tree.interrupted
         replica.tree.verify_all()
 

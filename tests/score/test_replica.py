@@ -38,10 +38,16 @@ class Log:
         self.head = 0
         self.chain = INCARNATION
 
-    def entry(self, *ops: list[object], seq: int = 1, payload: bytes | None = None) -> bytes:
+    def entry(
+        self,
+        *ops: list[object],
+        seq: int = 1,
+        payload: bytes | None = None,
+        session: bytes = SESSION,
+    ) -> bytes:
         if payload is None:
             payload = encode_update(Update([list(op) for op in ops]))
-        entry = Entry(self.head + 1, self.head, 1000 + self.head, SESSION, seq, "ada", payload)
+        entry = Entry(self.head + 1, self.head, 1000 + self.head, session, seq, "ada", payload)
         self.head += 1
         encoded = encode_entry(entry)
         self.chain = next_chain(self.chain, encoded)
@@ -339,6 +345,47 @@ def test_what_the_own_entry_gives_is_kept_in_a_run_as_well(log: Log) -> None:
     other.expect(b"o" * 16, 7)
     other.receive_all(encoded)
     assert other.tree.dump() == replica.tree.dump()
+
+
+@pytest.mark.parametrize("own", [0, 3, 12, 19])
+def test_the_own_entry_among_others_gives_what_it_gave_in_its_place(log: Log, own: int) -> None:
+    replica, other = twins()
+    sessions = [SESSION if i == own else b"o" * 16 for i in range(20)]
+    encoded = [log.entry([INCREMENT, 0, 0, "n", 1], seq=7, session=session) for session in sessions]
+    replica.expect(SESSION, 7)
+    replica.receive_all(encoded)
+    other.receive_all(encoded)
+    assert replica.own(own + 1).results == [own + 1]
+    assert content(replica) == content(other) == {"n": 20}
+    assert replica.resume() == other.resume()
+    assert not replica.suspect
+
+
+def test_an_own_entry_with_the_bytes_that_were_sent_is_not_decoded(
+    log: Log, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = log.entry(put("k", 1), seq=7)
+    update = Update([put("k", 1)])
+    replica.expect(SESSION, 7, encode_update(update), update)
+    with monkeypatch.context() as patch:
+        patch.setattr("score.replica.decode_update", None)
+        replica.receive(mine)
+    assert replica.own(1).failure is None
+    assert content(replica) == {"k": 1}
+    replica.expect(SESSION, 7, encode_update(update), update)
+    replica.receive(log.entry(put("k", 2), seq=7))  # other bytes: what was ordered counts
+    assert content(replica) == {"k": 2}
+    replica.own(2)
+    replica.receive(log.entry(put("k", 3)))
+    assert content(replica) == {"k": 3}
+
+
+def test_an_own_change_that_cannot_be_read_here_stops_the_view(log: Log, replica: Replica) -> None:
+    update = Update([[99, 0, 0]])
+    replica.expect(SESSION, 7, encode_update(update), update)
+    replica.receive(log.entry([99, 0, 0], seq=7))
+    assert isinstance(replica.failure, CannotApplyError)
+    assert replica.position == 0
 
 
 def test_effects_that_are_asked_for_come_from_a_run_as_well(log: Log) -> None:

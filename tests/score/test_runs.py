@@ -13,7 +13,7 @@ from score_server.wire.entry import Entry, decode_entry, encode_entry
 ADA, BOB = b"a" * 16, b"b" * 16
 
 
-def fields(count: int = RUN_ENTRIES_MIN) -> list[list[Any]]:
+def fields(count: int = 8) -> list[list[Any]]:
     """Entries behind position 5."""
     return [
         [10 * i + 7, 10 * i - 3 if i else 5, 1000 + i, BOB if i % 2 else ADA, i + 1, "ada", b"\x80"]
@@ -29,6 +29,32 @@ def test_a_run_is_read_as_each_entry_would_be() -> None:
     assert run.changes == [[]] * len(entries)
     assert run.position == entries[-1].position
     assert run.sessions == (ADA, BOB) * 4
+
+
+def test_an_entry_of_a_run_is_found_by_its_name() -> None:
+    run = read_entries(list(map(cbor2.dumps, fields())), 5)
+    assert run is not None
+    assert (run.find(ADA, 1), run.find(BOB, 4), run.find(ADA, 7)) == (0, 3, 6)
+    assert run.find(ADA, 2) is None  # BOB's
+    assert run.find(b"c" * 16, 1) is None
+
+
+def test_equal_payloads_are_decoded_once_and_each_stands_in_its_place() -> None:
+    rows = fields()
+    for row, payload in zip(rows, (b"\x80", b"\x01", b"\x80", b"\x02") * 2, strict=True):
+        row[6] = payload
+    run = read_entries(list(map(cbor2.dumps, rows)), 5)
+    assert run is not None
+    assert run.changes == [[], 1, [], 2] * 2
+    assert run.changes[0] is run.changes[6]
+    for number, row in enumerate(rows):
+        row[6] = cbor2.dumps(number)
+    run = read_entries(list(map(cbor2.dumps, rows)), 5)
+    assert run is not None
+    assert run.changes == list(range(8))
+    for row in rows:
+        row[6] = b"\xff"
+    assert read_entries(list(map(cbor2.dumps, rows)), 5) is None
 
 
 def test_few_entries_and_large_ones_are_no_run() -> None:

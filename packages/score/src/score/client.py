@@ -16,7 +16,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from types import TracebackType
 from typing import Literal, NamedTuple, TypeVar, cast
 from weakref import WeakSet
@@ -24,6 +23,7 @@ from weakref import WeakSet
 from score_server.wire import messages as wire
 from ucore.base import Applied
 from ucore.errors import LocalDivergenceError
+from ucore.updatable import Update
 
 from .blocking import Address, Deadline, Link, OperatingSystem, Surroundings, backoff_delays
 from .conversation import ConnectionLost, SessionLost
@@ -43,11 +43,16 @@ from .forks import PROCESS
 from .replica import Replica
 from .session import Session, parse_token
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 logger = logging.getLogger("score")
 
 DEFAULT_TIMEOUT_S = 30.0
+# Whose change, its payload, its condition, the position that its author judged by (None: where the view is
+# when it gets its name), and what the payload says, if that is known.
+Proposal = tuple[Replica, bytes, int, int | None, Update | None]
+
 GOODBYE_S_MAX = 1.0  # closing is a courtesy: the server copes with clients that just vanish
 
 
@@ -304,8 +309,12 @@ class Client:
         with suppress(ScoreError):
             self.perform(step)
 
-    def submit(self, replica: Replica, payload: bytes, condition: int) -> Applied | wire.Refused:
+    def submit(
+        self, replica: Replica, payload: bytes, condition: int, update: Update | None = None
+    ) -> Applied | wire.Refused:
         """Bring a change into the order, exactly once; what applying it gave, or the refusal.
+
+        *update*: what *payload* says, if it is at hand.
 
         Raises:
             OutcomeUnknown: sent, but not answered (by the deadline, or for the reason in ``__cause__``).
@@ -316,16 +325,14 @@ class Client:
         seen = (
             replica.position if condition == wire.STRICT else None
         )  # by its author, who judged then
-        step = partial(self._submit_on, replica, payload, condition, seen)
-        return self._in_turn(partial(self._submit_named, step, replica.group), deadline)
+        proposal = (replica, payload, condition, seen, update)
+        return self._in_turn(self._submit_named, proposal, deadline)
 
-    def _submit_named(
-        self, step: Callable[[Link, Deadline], T], group: str, deadline: Deadline
-    ) -> T:
-        """Do *step*, which names a submission to *group* and waits for its answer."""
+    def _submit_named(self, proposal: Proposal, deadline: Deadline) -> Applied | wire.Refused:
+        """Name *proposal*, and wait for its answer."""
         session = self._session
         try:
-            return self._persist(step, deadline)
+            return self._persist(self._submit_on, proposal, deadline)
         except (
             DeadlineExceeded,
             ServerError,
@@ -335,38 +342,35 @@ class Client:
         ) as error:
             # Whatever went wrong after the bytes had left: the answer is what is missing.
             if session.pending is not None and session.pending.sent:
-                raise OutcomeUnknown(session.token(), group) from error
+                raise OutcomeUnknown(session.token(), proposal[0].group) from error
             raise
         finally:
-            session.withdraw()
+            if session.pending is not None:
+                session.withdraw()
 
     def _submit_on(
-        self, replica: Replica, payload: bytes, condition: int, seen: int | None,
-        link: Link, deadline: Deadline,
-    ) -> Applied | wire.Refused:  # fmt: skip
-        session, limits = self._session, link.conversation.limits
+        self, proposal: Proposal, link: Link, deadline: Deadline
+    ) -> Applied | wire.Refused:
+        replica, payload, condition, seen, update = proposal
+        session, conversation = self._session, link.conversation
         if replica.failure is not None and session.pending is None:
             raise replica.failure
-        if len(payload) > limits.change_bytes_max:
-            raise ChangeTooLargeError(len(payload), limits.change_bytes_max)
-        identity = link.conversation.session or self._open_session(link, deadline)
+        change_bytes_max = conversation.limits.change_bytes_max
+        if len(payload) > change_bytes_max:
+            raise ChangeTooLargeError(len(payload), change_bytes_max)
+        identity = conversation.session or self._open_session(link, deadline)
         channel = join(link, replica, deadline)
         pending = session.pending or session.name(
-            replica.group, replica.position if seen is None else seen, condition, payload
+            replica.group, replica.tree.position if seen is None else seen, condition, payload
         )
-        replica.expect(identity, pending.seq)
-        link.conversation.send(pending.message(channel))
+        seq = pending.seq
+        replica.expect(identity, seq, payload, update)
+        conversation.send(pending.message(channel))
         pending.sent = True  # before the bytes leave, so that an interrupt errs on the safe side
-        answer = link.ask(("submit", pending.seq), deadline, channel)
-        if isinstance(answer, wire.Refused) and answer.reason == wire.CHANNEL_CLOSED:
-            error = link.conversation.error_on(channel)
-            if not isinstance(error, ConnectionLost):  # else the same name again, once it is cured
-                session.answered()
-            if error is not None:
-                raise error
+        answer = link.ask(("submit", seq), deadline, channel)
         if isinstance(answer, wire.Taken):
-            if replica.position < answer.position:
-                ended = link.conversation.error_on(channel)
+            if replica.tree.position < answer.position:
+                ended = conversation.error_on(channel)
                 if ended is not None:
                     raise ended  # the entry does not come on this channel any more
             applied = replica.own(
@@ -374,8 +378,15 @@ class Client:
             )  # first: what it gave may be lost, the outcome is not
             session.answered()
             return applied
+        refused = cast(wire.Refused, answer)
+        if refused.reason == wire.CHANNEL_CLOSED:
+            error = conversation.error_on(channel)
+            if not isinstance(error, ConnectionLost):  # else the same name again, once it is cured
+                session.answered()
+            if error is not None:
+                raise error
         session.answered()
-        return cast(wire.Refused, answer)
+        return refused
 
     def another(self) -> Client:
         """A client of its own, connected to the same server, for which it waits as long as a call may; its
@@ -421,8 +432,8 @@ class Client:
                 return Deadline(min(moments), clock)
         return Deadline(None if self._timeout is None else clock() + self._timeout, clock)
 
-    def _in_turn(self, work: Callable[[Deadline], T], deadline: Deadline) -> T:
-        """Do *work* in this thread's turn on the link, with no submission left open."""
+    def _in_turn(self, work: Callable[[S, Deadline], T], subject: S, deadline: Deadline) -> T:
+        """Do *work* with *subject* in this thread's turn on the link, with no submission left open."""
         if self.closed:
             raise self._closed_error()
         if PROCESS.generation != self._generation:
@@ -439,7 +450,7 @@ class Client:
                 raise self._closed_error()
             if self._session.pending is not None:
                 self._settle(deadline)
-            return work(deadline)
+            return work(subject, deadline)
         finally:
             # An RLock knows whether this thread holds it, so that no Ctrl-C can come between taking
             # it and having noted so.
@@ -454,18 +465,22 @@ class Client:
     def perform(self, step: Callable[[Link, Deadline], T]) -> T:
         """One call: *step* on the link, by the deadline of this moment; again from its beginning, on a new
         link, if the link was lost."""
-        return self._in_turn(partial(self._persist, step), self._deadline())
+        return self._in_turn(self._perform, step, self._deadline())
 
-    def _persist(self, step: Callable[[Link, Deadline], T], deadline: Deadline) -> T:
-        """Do *step* on a link, on a new one after each that is lost, until *deadline*."""
+    def _perform(self, step: Callable[[Link, Deadline], T], deadline: Deadline) -> T:
+        return self._persist(_do, step, deadline)
+
+    def _persist(self, step: Callable[[S, Link, Deadline], T], subject: S, deadline: Deadline) -> T:
+        """Do *step* with *subject* on a link, on a new one after each that is lost, until *deadline*."""
         delays: Iterator[float] | None = None
         while True:
             try:
                 if self.closed:
                     raise self._closed_error()
-                if self._link is None:
-                    self._link = self._connect(deadline, patient=True)
-                return step(self._link, deadline)
+                link = self._link
+                if link is None:
+                    link = self._link = self._connect(deadline, patient=True)
+                return step(subject, link, deadline)
             except ConnectionLost as lost:
                 self._drop()
                 logger.warning("connection to %s lost (%s); connecting again", self.url, lost)
@@ -494,7 +509,9 @@ class Client:
             self._session.answered()
             return
         outcome = self._persist(
-            lambda link, deadline: _ask_outcome(link, identity, pending.seq, deadline), deadline
+            _do,
+            lambda link, deadline: _ask_outcome(link, identity, pending.seq, deadline),
+            deadline,
         )
         logger.info("the change of group %r left open before: %s", pending.group, outcome.verdict)
         self._session.answered()
@@ -544,6 +561,10 @@ class Client:
 
     def _closed_error(self) -> ClosedError:
         return ClosedError(f"the client of {self.url} is closed; score.connect() makes a new one")
+
+
+def _do(step: Callable[[Link, Deadline], T], link: Link, deadline: Deadline) -> T:
+    return step(link, deadline)
 
 
 def join(link: Link, replica: Replica, deadline: Deadline) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import ref
 
 from score_server.wire.connection import CONNECTION_CLOSED, NEED_DATA, Connection, Role
 from score_server.wire.errors import LocalProtocolError, RemoteProtocolError
@@ -101,6 +101,24 @@ ANSWERS_MAX = 4096
 _RECONNECT = {SESSION_FENCED, TIMED_OUT, SHUTTING_DOWN, OVERLOADED}
 
 
+class _Place(ref[Member]):
+    """A member's channel.  Weak: a structure that its program has dropped needs no entries.
+
+    (A ``WeakKeyDictionary`` makes a reference and asks it for its hash at each look.)
+
+    Attributes:
+        channel: its number.
+        member_id: the member's ``id``, which another one may have once it is gone.
+        resets: the member's, when it joined.
+    """
+
+    __slots__ = ("channel", "member_id", "resets")
+
+    channel: int
+    member_id: int
+    resets: int
+
+
 class Conversation:
     """Messages out, answers in, entries to replicas.
 
@@ -117,11 +135,10 @@ class Conversation:
         self._incoming: dict[int, Incoming] = {}
         self._answers: dict[Key, Message] = {}
         self._channel_errors: dict[int, ScoreError | ConnectionLost] = {}
-        # Weak: a structure that its program has dropped needs no entries.
-        self._replicas: WeakValueDictionary[int, Member] = WeakValueDictionary()
-        # The channel that a member has, and its ``resets`` when it joined.
-        self._places: WeakKeyDictionary[Member, tuple[int, int]] = WeakKeyDictionary()
-        self._channels: set[int] = set()
+        # The members by their channels, and by their ids for as long as they are there.
+        self._places: dict[int, _Place] = {}
+        self._of_member: dict[int, _Place] = {}
+        self._dropped: list[_Place] = []
         self._last_number = 0
         self.limits = Limits()
         self.session: bytes | None = None
@@ -157,11 +174,12 @@ class Conversation:
 
     def join(self, replica: Member) -> int:
         """Put a ``Join`` in line; the answer comes as ("joined", the channel returned)."""
-        self._leave_dropped()
+        self._leave_dropped()  # before its id may stand for another one
+        self.leave(replica)
         channel = self.next_number()
-        self._replicas[channel] = replica
-        self._places[replica] = (channel, replica.resets)
-        self._channels.add(channel)
+        place = _Place(replica, self._dropped.append)
+        place.channel, place.member_id, place.resets = channel, id(replica), replica.resets
+        self._places[channel] = self._of_member[place.member_id] = place
         self.send(Join(channel, replica.group, replica.resume(), replica.keep))
         return channel
 
@@ -170,35 +188,39 @@ class Conversation:
 
         It is given up if *replica* was emptied since it joined, perhaps by way of another connection.
         """
-        place = self._places.get(replica)
-        if place is None:
+        place = self._of_member.get(id(replica))
+        if place is None or place() is not replica:
             return None
-        channel, resets = place
-        if resets != replica.resets:
+        if place.resets != replica.resets:
             self.leave(replica)
             return None
-        return channel
+        return place.channel
 
     def is_behind_reset(self, replica: Member) -> bool:
         """Whether *replica* was emptied (perhaps by way of another connection) since it joined here."""
-        place = self._places.get(replica)
-        return place is not None and place[1] != replica.resets
+        place = self._of_member.get(id(replica))
+        return place is not None and place() is replica and place.resets != replica.resets
 
     def leave(self, replica: Member) -> None:
         """Give up *replica*'s channel, if it has one."""
-        place = self._places.pop(replica, None)
-        if place is not None:
-            del self._replicas[place[0]]
-            self._leave_dropped()
+        place = self._of_member.get(id(replica))
+        if place is not None and place() is replica:
+            self._leave(place)
 
     def _leave_dropped(self) -> None:
-        if len(self._channels) == len(self._replicas):
-            return
-        for channel in self._channels - set(self._replicas):
-            self._channels.discard(channel)
-            self._incoming.pop(channel, None)
-            if channel not in self._channel_errors:
-                self.send(Leave(channel))
+        while self._dropped:
+            self._leave(self._dropped.pop())
+
+    def _leave(self, place: _Place) -> None:
+        del self._of_member[place.member_id], self._places[place.channel]
+        self._incoming.pop(place.channel, None)
+        if place.channel not in self._channel_errors:
+            self.send(Leave(place.channel))
+
+    def _member(self, channel: int) -> Member | None:
+        """Who has *channel*, unless it was left or its program has dropped it."""
+        place = self._places.get(channel)
+        return place() if place is not None else None
 
     def wanted(self) -> list[str]:
         """The groups of which the server has asked for snapshots since this was asked last."""
@@ -219,15 +241,24 @@ class Conversation:
             SessionLost: the session is not known any more.
             ServerError: the server refuses for a reason that a new connection does not cure.
         """
+        wire = self._wire
         try:
-            self._wire.receive_data(data)
+            wire.receive_data(data)
             while True:
-                message = self._wire.next_message()
-                if message is NEED_DATA:
+                message = wire.next_message()
+                # What a change brings comes first: ``match`` asks about each class in turn.
+                if type(message) is Entries:
+                    self._receive_entries(*message)
+                elif type(message) is Taken:
+                    self._answers["submit", message.seq] = message
+                elif message is NEED_DATA:
                     return
-                if message is CONNECTION_CLOSED:
+                elif message is CONNECTION_CLOSED:
                     raise ConnectionLost("the server closed the connection")
-                self._dispatch(message)
+                else:
+                    self._dispatch(message)
+                if len(self._answers) > ANSWERS_MAX:
+                    raise ProtocolError("the server gives answers that nobody has asked for")
         except RemoteProtocolError as error:
             raise ProtocolError(
                 f"what answers is no score-server of this version: {error}; check the address and "
@@ -255,18 +286,20 @@ class Conversation:
             raise self._channel_errors[channel]
         return answer
 
+    def _receive_entries(self, channel: int, entries: list[bytes]) -> None:
+        self.entry_bytes += sum(map(len, entries))
+        place = self._places.get(channel)
+        replica = place() if place is not None else None
+        if replica is not None:
+            if channel in self._incoming:
+                raise RemoteProtocolError(OUT_OF_ORDER, "entries before a snapshot's end")
+            replica.receive_all(entries)
+
     def _dispatch(self, message: Message) -> None:
         match message:
-            case Entries(channel, entries):
-                replica = self._replicas.get(channel)
-                self.entry_bytes += sum(map(len, entries))
-                if replica is not None:
-                    if channel in self._incoming:
-                        raise RemoteProtocolError(OUT_OF_ORDER, "entries before a snapshot's end")
-                    replica.receive_all(entries)
             case SnapshotChunk(channel, offset, data):
                 self._receive_chunk(channel, offset, data)
-            case Taken() | Refused():
+            case Refused():
                 self._answers["submit", message.seq] = message
             case (
                 Synced() | Outcome() | GroupPage() | TurnGranted()
@@ -276,7 +309,7 @@ class Conversation:
             case Pong():
                 self._answers["ping", message.token] = message
             case Joined():
-                replica = self._replicas.get(message.channel)
+                replica = self._member(message.channel)
                 incoming = replica.joined(message) if replica is not None else None
                 if incoming is not None:
                     self._incoming[message.channel] = incoming
@@ -294,11 +327,9 @@ class Conversation:
                 # The wire's tables let nothing else through.
                 assert isinstance(message, Error)
                 self._failed(message)
-        if len(self._answers) > ANSWERS_MAX:
-            raise ProtocolError("the server gives answers that nobody has asked for")
 
     def _receive_chunk(self, channel: int, offset: int, data: bytes) -> None:
-        replica, incoming = self._replicas.get(channel), self._incoming.get(channel)
+        replica, incoming = self._member(channel), self._incoming.get(channel)
         if replica is None:
             self._incoming.pop(channel, None)  # dropped; the server does not know yet
             return
@@ -310,7 +341,7 @@ class Conversation:
 
     def _failed(self, error: Error) -> None:
         if error.channel:
-            replica = self._replicas.get(error.channel)
+            replica = self._member(error.channel)
             if error.code == BEHIND_TRIM:
                 # Joining again is the cure: at the next call, or at once by whoever waits there.
                 lost = ConnectionLost(f"the server says: {error.text}")

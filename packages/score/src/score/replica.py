@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from score_server.wire.entry import Entry, decode_entry, next_chain
 from score_server.wire.errors import RemoteProtocolError
@@ -32,11 +32,23 @@ from ucore.updatable import Update
 
 from .errors import ProtocolError, ServerError, WatchOverflowError
 from .payload import decode_update
-from .runs import RUN_ENTRIES_MAX, RUN_ENTRIES_MIN, EntryRun, read_entries
+from .runs import (
+    PART_ENTRIES_MIN,
+    RUN_ENTRIES_MAX,
+    RUN_ENTRIES_MIN,
+    EntryRun,
+    read_entries,
+)
 from .snapshot import Incoming, Progress, announced, decode_dump
 
 # A watch that nobody reads while its view goes on; about 100 MB of small changes.
 WATCH_CHANGES_MAX = 200_000
+
+# An entry, perhaps as it was decoded: one object less for each.
+_Fields: TypeAlias = Entry | list[Any]
+
+# What an own change is, when none is expected.
+_NOTHING: Final[tuple[bytes, Update | None]] = (b"", None)
 
 logger = logging.getLogger("score")
 
@@ -119,7 +131,7 @@ class Replica:
 
     __slots__ = (
         "__weakref__", "_awaited", "_chain", "_chain_position", "_goal", "_loaded",
-        "_noted_from", "_own", "_since", "failure", "feeds", "group", "incarnation", "keep", "progress",
+        "_noted_from", "_own", "_proposed", "_since", "failure", "feeds", "group", "incarnation", "keep", "progress",
         "resets", "tree", "until",
     )  # fmt: skip
 
@@ -143,6 +155,7 @@ class Replica:
         self._loaded = 0  # the position of the latest snapshot loaded
         self._awaited: tuple[bytes, int] | None = None
         self._own: Applied | None = None
+        self._proposed = _NOTHING
         self._since: list[Effect] | None = None
         self._noted_from = 0
 
@@ -253,36 +266,59 @@ class Replica:
 
     def receive_all(self, encoded: list[bytes]) -> None:
         """``receive`` each, in order; many at a time, where that comes to the same."""
-        for start in range(0, len(encoded), RUN_ENTRIES_MAX):
-            some = encoded[start : start + RUN_ENTRIES_MAX]
-            run = None
-            if self.failure is None and len(some) >= RUN_ENTRIES_MIN:
-                run = read_entries(some, self.tree.position)
-            # A run that goes beyond where this replica stops is taken in one by one.
-            if run is None or (self.until is not None and run.position > self.until):
-                for one in some:
-                    self.receive(one)
-            elif not self._append_run(run, some):
-                for row, plain, one in zip(run.rows, run.changes, some, strict=True):
-                    self._append(Entry._make(row), one, plain)
-                    if self.failure is not None:
-                        return
+        if len(encoded) < RUN_ENTRIES_MIN:
+            for one in encoded:
+                self.receive(one)
+        else:
+            for start in range(0, len(encoded), RUN_ENTRIES_MAX):
+                self._receive_some(encoded[start : start + RUN_ENTRIES_MAX])
         if self.progress is not None:
             self.progress(Progress("changes", self.position, self._goal))
 
-    def _append_run(self, run: EntryRun, encoded: list[bytes]) -> bool:
-        """Apply the next entries in one go, if nobody wants to know what each of them does."""
+    def _receive_some(self, encoded: list[bytes]) -> None:
+        run = read_entries(encoded, self.tree.position) if self.failure is None else None
+        # A run that goes beyond where this replica stops is taken in one by one.
+        if run is None or (self.until is not None and run.position > self.until):
+            for one in encoded:
+                self.receive(one)
+            return
+        # The own one stands alone: somebody wants to know what it gives.
+        own = None if self._awaited is None else run.find(*self._awaited)
+        if own is None:
+            self._append_part(run, encoded, 0, len(encoded))
+        else:
+            self._append_part(run, encoded, 0, own)
+            self._append_part(run, encoded, own, own + 1)
+            self._append_part(run, encoded, own + 1, len(encoded))
+
+    def _append_part(self, run: EntryRun, encoded: list[bytes], start: int, stop: int) -> None:
+        """Apply the entries from *start* to *stop* in one go if possible, else one by one."""
+        if stop - start >= PART_ENTRIES_MIN and self._append_run(run, encoded, start, stop):
+            return
+        updates: dict[bytes, Update] = {}
+        for index in range(start, stop):
+            row = run.rows[index]
+            payload: bytes = row[-1]
+            update = updates.get(payload)
+            if update is None:
+                update = self._understood(row, run.changes[index])
+                if update is None:
+                    return
+                updates[payload] = update
+            self._append(row, encoded[index], update)
+
+    def _append_run(self, run: EntryRun, encoded: list[bytes], start: int, stop: int) -> bool:
+        """Apply these entries in one go, if nobody wants to know what each of them does."""
         if self.feeds or self._since is not None:
             return False
-        if self._awaited is not None and self._awaited[0] in run.sessions:
-            return False
-        if not self.tree.apply_run(run.changes, run.position):
+        position = run.rows[stop - 1][0]
+        if not self.tree.apply_run(run.changes[start:stop], position):
             return False
         chain = self._chain
-        for one in encoded:
+        for one in encoded[start:stop]:
             chain = next_chain(chain, one)
         self._chain = chain
-        self._chain_position = run.position
+        self._chain_position = position
         return True
 
     def receive(self, encoded: bytes) -> None:
@@ -304,42 +340,68 @@ class Replica:
             raise RemoteProtocolError(
                 OUT_OF_ORDER, f"entry {entry.position} does not follow position {here}"
             )
-        self._append(entry, encoded)
+        update = self._understood(entry)
+        if update is not None:
+            self._append(entry, encoded, update)
 
-    def _append(self, entry: Entry, encoded: bytes, plain: object = None) -> None:
-        """Apply the next entry; *plain*: what its payload decodes to, where that is known."""
+    def _understood(self, fields: _Fields, plain: object = None) -> Update | None:
+        """What the next entry says; None if that cannot be understood, and then this view stops before it.
+
+        *plain*: what its payload decodes to, where that is known.
+        """
+        payload = fields[6]
         try:
-            update = decode_update(entry.payload) if plain is None else Update.from_plain(plain)
+            proposed, update = self._proposed
+            if update is not None and payload == proposed:
+                update.steps  # noqa: B018  # whatever cannot be read is told here
+                return update
+            return decode_update(payload) if plain is None else Update.from_plain(plain)
         except CannotApplyError as error:
+            entry = Entry._make(fields)
             error.add_note(
                 f"group {self.group!r}, change {entry.position} by {entry.label!r}; "
                 f"this view stops at change {self.position}"
             )
             self.failure = error
-            return
-        effects: list[Effect] | None = None
+            return None
+
+    def _append(self, fields: _Fields, encoded: bytes, update: Update) -> None:
+        """Apply the next entry, which says *update*."""
+        position, _, _, session, seq, _, _ = fields
         if self.feeds or self._since is not None:
-            effects = []
+            applied = self._apply_noted(Entry._make(fields), update)
+        else:
+            applied = self.tree.apply(update, position)
+        if (session, seq) == self._awaited:
+            self._own = applied
+        self._chain = next_chain(self._chain, encoded)
+        self._chain_position = position
+
+    def _apply_noted(self, entry: Entry, update: Update) -> Applied:
+        """Apply *entry*, and tell who wants to know what it does."""
+        effects: list[Effect] = []
         applied = self.tree.apply(update, entry.position, effects=effects)
         if effects:
             for feed in self.feeds:
                 feed.offer(entry, effects)
             if self._since is not None:
                 self._since += effects
-        if (entry.session, entry.seq) == self._awaited:
-            self._own = applied
-        self._chain = next_chain(self._chain, encoded)
-        self._chain_position = entry.position
+        return applied
 
     # ------------------------------------------------------------ this view's own changes
 
-    def expect(self, session: bytes, seq: int) -> None:
+    def expect(
+        self, session: bytes, seq: int, payload: bytes = b"", update: Update | None = None
+    ) -> None:
         """What applying the entry of this name gives is to be kept for ``own``.
+
+        *update* is what *payload* says, if that is known: an entry with these bytes need not be decoded.
 
         Said again on a new connection, it keeps what is there: the entry may have come on the old one,
         only its answer may not.
         """
         if self._awaited != (session, seq):
+            self._proposed = payload, update  # first: it belongs to whom is awaited
             self._awaited, self._own = (session, seq), None
 
     def own(self, position: int) -> Applied:
@@ -362,6 +424,7 @@ class Replica:
                 f"the server says that a change stands at {position} but did not send it"
             )
         applied, self._own, self._awaited = self._own, None, None
+        self._proposed = _NOTHING
         return applied
 
     def note_effects(self) -> None:

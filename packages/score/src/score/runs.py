@@ -7,6 +7,7 @@ no run: it is then read entry by entry (``replica.Replica.receive``), which says
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from score_server.wire.codec import INT_MAX, decode_each_loosely
@@ -15,24 +16,35 @@ from score_server.wire.entry import SESSION_BYTES, Entry
 from .payload import PAYLOAD_DEPTH_MAX
 
 # Below, one by one is as fast; above, nothing more is gained.
-RUN_ENTRIES_MIN, RUN_ENTRIES_MAX = 8, 128
+RUN_ENTRIES_MIN, RUN_ENTRIES_MAX = 6, 128
+# From here on it pays to try whether entries that have been read can be applied in one go.
+PART_ENTRIES_MIN = 4
 # Larger changes take their time elsewhere, and what is built from a run has to stay small.
 RUN_BYTES_MAX = 64 * 1024
 
-_TYPES: Final = (int, int, int, bytes, int, str, bytes)
+_TYPES: Final = [int, int, int, bytes, int, str, bytes]
 
 
 class EntryRun(NamedTuple):
     """Entries that follow each other without a gap."""
 
     rows: list[list[Any]]  # each an entry's fields
-    changes: list[object]  # what their payloads decode to, which nobody has looked at
+    # What their payloads decode to, which nobody has looked at; equal payloads give one and the same.
+    changes: list[object]
     sessions: tuple[bytes, ...]  # whose each of them is
 
     @property
     def position(self) -> int:
         """Of the last one."""
         return self.rows[-1][0]  # type: ignore[no-any-return]
+
+    def find(self, session: bytes, seq: int) -> int | None:
+        """Which of them has this name, if one has."""
+        if session in self.sessions:
+            for index, row in enumerate(self.rows):
+                if row[3] == session and row[4] == seq:
+                    return index
+        return None
 
 
 def read_entries(encoded: list[bytes], predecessor: int) -> EntryRun | None:
@@ -46,9 +58,9 @@ def read_entries(encoded: list[bytes], predecessor: int) -> EntryRun | None:
         or set(map(len, rows)) != {len(Entry._fields)}
     ):
         return None
-    columns: Any = tuple(zip(*rows, strict=True))
-    if any(set(map(type, c)) != {kind} for c, kind in zip(columns, _TYPES, strict=True)):
+    if list(map(type, chain.from_iterable(rows))) != _TYPES * len(rows):
         return None
+    columns: Any = tuple(zip(*rows, strict=True))
     # A label that is too long does not fit into so few bytes.
     positions, predecessors, times, sessions, seqs, _, payloads = columns
     if predecessors != (predecessor, *positions[:-1]) or positions[0] <= predecessor:
@@ -61,5 +73,17 @@ def read_entries(encoded: list[bytes], predecessor: int) -> EntryRun | None:
         return None
     if set(map(len, sessions)) != {SESSION_BYTES}:
         return None
-    changes = decode_each_loosely(payloads, depth_max=PAYLOAD_DEPTH_MAX)
+    changes = _decode_payloads(payloads)
     return None if changes is None else EntryRun(rows, changes, sessions)
+
+
+def _decode_payloads(payloads: tuple[bytes, ...]) -> list[object] | None:
+    if payloads.count(payloads[0]) == 1:
+        return decode_each_loosely(payloads, depth_max=PAYLOAD_DEPTH_MAX)
+    # Those who count on one number say the same again and again.
+    different = list(dict.fromkeys(payloads))
+    changes = decode_each_loosely(different, depth_max=PAYLOAD_DEPTH_MAX)
+    if changes is None:
+        return None
+    by_payload = dict(zip(different, changes, strict=True))
+    return list(map(by_payload.__getitem__, payloads))

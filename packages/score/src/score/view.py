@@ -93,19 +93,21 @@ class View:
         declared = self._declaring(update)
         payload = encode_update(declared)
         if strict is None:
-            answer = self.client.submit(replica, payload, wire.INTENT)
+            answer = self.client.submit(replica, payload, wire.INTENT, declared)
         else:
             replica.note_effects()
             try:
                 with self.client.as_one_call():
-                    answer = self._submit_strict(payload, strict)
+                    answer = self._submit_strict(declared, payload, strict)
             finally:
                 replica.stop_noting_effects()
         if isinstance(answer, wire.Refused):
             raise self._refusal(answer)
         return answer if declared is update else _without_first(answer)
 
-    def _submit_strict(self, payload: bytes, strict: Strict) -> Applied | wire.Refused:
+    def _submit_strict(
+        self, update: Update, payload: bytes, strict: Strict
+    ) -> Applied | wire.Refused:
         refusals = 0
         while True:
             if refusals > 1:  # twice is bad luck; from then on others are too many
@@ -113,7 +115,7 @@ class View:
                 if self.replica.conflicts_with(strict):
                     self.client.end_turn(self.replica)
                     raise self._conflict("this place or one before it")
-            answer = self.client.submit(self.replica, payload, wire.STRICT)
+            answer = self.client.submit(self.replica, payload, wire.STRICT, update)
             if not isinstance(answer, wire.Refused) or answer.reason != wire.NOT_HEAD:
                 return answer
             if self.replica.failure is not None:
