@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import CodeType
 from typing import Any, NamedTuple
 
-from score import client, replica, session, view
+from score import client, replica, session, snapshot, view
 from score_server.core import (
     core,
     cursor,
@@ -29,8 +29,8 @@ from score_server.core import (
 )
 from score_server.core import feed as feeding
 from score_server.core import session as sessions
-from score_server.shell import server
-from score_server.stores import advance, memory
+from score_server.shell import committer, server
+from score_server.stores import advance, memory, sqlite_rows
 from ucore import change, dumps, ops, tree, vec_ops
 
 Edit = tuple[Callable[..., Any], str, str]
@@ -253,6 +253,18 @@ BUGS = [
          (client.Client.submit, "replica.position if condition == wire.STRICT else None", "None")),
         ("handles do not survive a reload",
          (change.Change.build, "node = tree.revive(node_id, literal.kind)", "node = None")),
+        # ------------------------------------------------ damaged snapshots
+        ("a store serves a damaged snapshot",
+         (sqlite_rows.chunk_seal, "crc32(data, seal(snapshot_id, offset))", "seal(snapshot_id, offset)")),
+        ("a client does not compare a snapshot with its digest",
+         (snapshot.Incoming.check, "self._hash.digest() != self._digest", "False")),
+        ("whoever is on a group found damaged is not told",
+         (C._damage, "for cursor in list(group.cursors):", "for cursor in ():")),
+        ("damage of one group ends the server",
+         (committer.Clerk.do, "return ReadFailed(error.group, str(error))", "raise")),
+        ("damage of one group ends the connections of those who are on it",
+         (C._damage, "self._end_channel(cursor.peer, cursor.channel, GROUP_DAMAGED, text)",
+          "self._fail(cursor.peer, GROUP_DAMAGED, text)")),
         # ------------------------------------------------ whole groups
         ("a deletion is told before it is durable",
          (deletion.Deletions.delete_known, "OVERLOADED, 0, text), number)", "OVERLOADED, 0, text), 0)")),

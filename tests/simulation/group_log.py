@@ -39,6 +39,7 @@ class Log:
     Attributes:
         contents, nodes: what it holds at each position that it can be at.
         snapshots: all that it ever had, by position; *snapshot* is the one it has.
+        spoilt: the positions of those that have rotted where no store notices it.
         begun, gone: the oracle's moments when it was durable, and when somebody was told that it is deleted.
     """
 
@@ -61,6 +62,7 @@ class Log:
         self.floor = 0
         self.snapshot: Snapshot | None = None
         self.snapshots: dict[int, Snapshot] = {}
+        self.spoilt: set[int] = set()
         self.begun = 0
         self.gone: int | None = None
         self._candidate = bytearray()

@@ -114,6 +114,9 @@ class Oracle:
         self.known: dict[bytes, Log] = {}  # incarnation -> its log, deleted or not
         self.deletions: Counter[str] = Counter()
         self.imports = 0
+        self.spoilt: set[str] = (
+            set()
+        )  # groups whose snapshots have ever rotted unnoticed by the store
         self.unsettled: dict[bytes, dict[int, tuple[str, int]]] = {}  # -> what it had seen where
         self.channels: dict[tuple[int, int], Channel] = {}
         self.asked: list[tuple[int, Name, str, int | None]] = []

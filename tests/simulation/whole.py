@@ -123,7 +123,7 @@ def import_(process: Process, call: Call, op: Op) -> None:
     source, target = Fold(f"{op.group[0]}0"), Fold(op.group)
     try:
         client.sync(source)
-    except score.GroupDamagedError:
+    except (score.GroupDamagedError, score.ProtocolError):
         if source.group not in process.world.disk.has_rotted:
             raise
         return

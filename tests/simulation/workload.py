@@ -169,6 +169,8 @@ class Process:
                 self.ask(call)
         self.is_at_barrier = True
         self.task.pause("the others", self.world.all_at_barrier)
+        for group in self.world.damaged_groups():
+            self.come_to_know_damage(group)
         for group in self.world.groups():
             self.come_to_rest(group, "sync")
             if self.number == 0 and not self.world.oracle.forgets:
@@ -180,6 +182,25 @@ class Process:
         self.do(Op(what, group, (0, 0, 0), "", True))
         if group not in self.structures:  # it had another history
             self.do(Op("sync", group, (0, 0, 0), "", True))
+
+    def come_to_know_damage(self, group: str) -> None:
+        """Whoever needs nothing that is damaged goes on; whoever does is told, whatever its other groups do."""
+        world, oracle = self.world, self.world.oracle
+        view, log = self.structures.get(group), oracle.log(group)
+        needs_nothing = (
+            view is not None
+            and not (world.disk.sealed or group in world.disk.rotten_logs or self.was_refused)
+            and incarnation_of(view) == log.incarnation
+            and view.position >= max(1, log.floor)
+            and not view._view.replica.suspect
+        )
+        number = len(oracle.calls)
+        self.do(Op("sync", group, (0, 0, 0), "", True))
+        call = oracle.calls[number]
+        if needs_nothing and call.state != "done":
+            oracle.fail("P8", f"{oracle.tell(call)}: the snapshot is damaged, its view was whole")
+        if self.number == 0 and not oracle.forgets:
+            self.do(Op("reopen", group, (0, 0, 0), "", True))
 
     def another_client(self) -> Client:
         """As a program makes one that waits for its server."""
@@ -283,9 +304,11 @@ class Process:
             # A view that verifies itself does not wait for a server that is not there.
             if op.what != "verify" or not isinstance(error, score.ConnectionFailed):
                 self.check_allowed(error, healing, f"{oracle.tell(call)}: {error}")
-        except score.GroupDamagedError as error:
-            oracle.nothing(call, "GroupDamagedError")
-            if op.group not in self.world.disk.has_rotted:
+        except (score.GroupDamagedError, score.ProtocolError) as error:
+            oracle.nothing(call, type(error).__name__)
+            # What its store does not notice a client does: the snapshot is not what was announced.
+            by_store = isinstance(error, score.GroupDamagedError)
+            if op.group not in (self.world.disk.has_rotted if by_store else oracle.spoilt):
                 oracle.fail("protocol", f"{oracle.tell(call)}: {error}")
         except score.GroupReplacedError as error:
             oracle.nothing(call, "GroupReplacedError")

@@ -123,7 +123,7 @@ class World:
         )
         self.server: SimServer | ShellServer | None = None
         self.server_back_at = 0.0
-        self.disk = Disk()
+        self.disk = Disk(sealed=random.Random(f"{seed}/disk").random() < 0.5)
         self.backup: bytes | None = None
         self.oracle = Oracle()
         self.oracle.retention_ms = RETENTION_S * 1000
@@ -172,6 +172,10 @@ class World:
     def groups(self) -> list[str]:
         """The groups that are whole."""
         return [group for group in self._groups if group not in self.disk.rotten]
+
+    def damaged_groups(self) -> list[str]:
+        """The others: they are refused, or go on for those who need nothing of what is damaged."""
+        return [group for group in self._groups if group in self.disk.rotten]
 
     def keeps(self, group: str) -> bool:
         """Whether *group* is made to keep its history."""
@@ -415,9 +419,14 @@ class World:
     def _fill(self) -> None:
         self.disk.full = not self.disk.full
 
-    def _rot(self) -> None:
-        group = self.disk.rot(self.choose)
-        self.note(f"{group} rots")
+    def _rot(self, *, only_snapshots: bool = False) -> None:
+        rot = self.disk.rot(self.choose, only_snapshots=only_snapshots)
+        self.note(f"rot: {rot}")
+        if rot is not None and rot.is_snapshot and not self.disk.sealed:
+            log = self.oracle.log(rot.group)
+            assert log.snapshot is not None, "the disk has one"
+            log.spoilt.add(log.snapshot.state.position)
+            self.oracle.spoilt.add(rot.group)
 
     def _jump(self) -> None:
         hours = self.choose.choice((-3, -3, -0.5, 0.4, 0.9, 1.5))
@@ -445,6 +454,8 @@ class World:
 
     def heal(self) -> None:
         """Faults are over."""
+        if "rot" in self.faults and self.choose.random() < 0.5:
+            self._rot(only_snapshots=True)  # most of them are made late
         self.note("faults stop")
         self.healing = True
         self.disk.full = self.disk.fails_to_sync = False
