@@ -8,6 +8,7 @@ import pytest
 
 from ucore import ABSENT, UMap, Update, codes
 from ucore.base import Applied, Effect
+from ucore.map_ops import incremented_by_all
 
 
 def run(m: Any, *ops: list[Any]) -> tuple[Applied, list[tuple[Any, ...]]]:
@@ -169,6 +170,17 @@ def test_an_inverse_restores_the_very_key_that_was_stored() -> None:
     assert applied.inverse is not None
     m.apply(applied.inverse)
     assert {repr(key) for key in m} == {"1", "0.0"}
+
+
+def test_increments_of_ints_come_to_the_same_together() -> None:
+    raw: dict[object, object] = {"a": 1, "flag": True, "half": 0.5, 1: 2**70}
+    assert incremented_by_all(raw, ("a",) * 3, (1, 2, 3)) == {"a": 7}
+    found = incremented_by_all(raw, ("b", "a", "b", 1), (1, 2, 3, 4))
+    assert found == {"b": 4, "a": 3, 1: 2**70 + 4}
+    assert list(found) == ["b", "a", 1]
+    for key in ("flag", "half"):
+        assert incremented_by_all(raw, ("a", key), (1, 1)) is None
+    assert raw == {"a": 1, "flag": True, "half": 0.5, 1: 2**70}
 
 
 def test_many_at_once_leave_what_they_replace_whole() -> None:

@@ -19,7 +19,7 @@ from ucore import (
     codes,
 )
 from ucore.change import Literal
-from ucore.ops import OPERATIONS, Reader, read
+from ucore.ops import OPERATIONS, Reader, _read_one, _read_simple, read
 
 GOOD: list[list[Any]] = [
     [codes.DECLARE, ["map", "leaf"]],
@@ -131,6 +131,48 @@ def test_the_refusal_names_the_operation() -> None:
         read([[codes.SPLICE, 0, 0, 0, -1]])
     with pytest.raises(MalformedUpdateError, match="code 99"):
         read([[99, 0, 0]])
+
+
+def test_the_quick_way_to_read_is_silent_or_right() -> None:
+    last = 2**63 - 1
+    places = [
+        (0, 0),
+        (3, 1),
+        (0, 5),
+        (last, last),
+        (1, 0),
+        (-1, 1),
+        (0, -1),
+        (last + 1, 1),
+        (1, last + 1),
+    ]
+    places += [(False, 0), (0, False), (0.0, 0), (1, 1.0)]
+    values = [
+        "v",
+        "ä",
+        "\ud800",
+        5,
+        last,
+        last + 1,
+        -last - 2,
+        True,
+        None,
+        0.5,
+        b"",
+        [33],
+        [2, 1],
+        (),
+    ]
+    forms = [[code, *at] for code in (*OPERATIONS, True, 16.0, 99, "1") for at in places]
+    texts = [[*form, value] for form in forms for value in values]
+    texts += [[*form, key, value] for form in forms for key in ("k", "ä", 1) for value in values]
+    taken = 0
+    for op in [*texts, *GOOD, *BAD]:
+        step = _read_simple(op)
+        taken += step is not None
+        if step is not None:
+            assert repr(step) == repr(_read_one(Reader(), op))
+    assert taken == 4 * (3 * 7 + 3) + 3
 
 
 def test_an_unknown_type_is_told_apart_from_a_malformed_one() -> None:

@@ -306,7 +306,7 @@ def told(start: Any, updates: list[Update]) -> list[tuple[Any, ...]]:
 
 
 KEYS = st.sampled_from(["a", "b", "c", 1, True, 1.0])
-LEAVES = st.sampled_from([0, "x", None, (1,)])
+LEAVES = st.sampled_from([0, 2**64, "x", "ä", None, (1,)])
 MAP_CALLS = st.one_of(
     st.tuples(st.just(lambda m, k, x: m.__setitem__(k, x)), KEYS, LEAVES),
     st.tuples(st.just(lambda m, k, x: m.__setitem__(k, x)), KEYS, LEAVES),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ucore import UMap, Update, UStack, UVec, codes
 from ucore.runs import Run, read_run
 
-PUT, APPEND = codes.PUT, codes.APPEND
+PUT, APPEND, INCREMENT = codes.PUT, codes.APPEND, codes.INCREMENT
 LAST = 2**63 - 1
 
 
@@ -24,6 +24,7 @@ LAST = 2**63 - 1
             Run(PUT, (3, 1), ("ä", 2, "b"), (1.5, None, "ö")),
         ),
         ([[APPEND, 0, 0, LAST], [APPEND, 0, 0, -LAST - 1]], Run(APPEND, (0, 0), (), (LAST, -LAST - 1))),
+        ([[INCREMENT, 0, 0, "a", 5], [INCREMENT, 0, 0, 1, LAST]], Run(INCREMENT, (0, 0), ("a", 1), (5, LAST))),
         ([[APPEND, 0, 0, b"x"], [APPEND, 0, 0, True]], Run(APPEND, (0, 0), (), (b"x", True))),
     ],
 )  # fmt: skip
@@ -44,7 +45,11 @@ def test_changes_of_one_kind_on_one_node_with_natives_alone_are_a_run(
         [[True, [PUT, 0, 0, "a", 1]]],
         [[1, (PUT, 0, 0, "a", 1)]],
         [[1, [PUT, 0, 0, "a", 1]], [1, [APPEND, 0, 0, 1]]],
-        [[1, [PUT, 0, 0, "a", 1]], [1, [codes.INCREMENT, 0, 0, "a", 1]]],
+        [[1, [PUT, 0, 0, "a", 1]], [1, [INCREMENT, 0, 0, "a", 1]]],
+        [[1, [INCREMENT, 0, 0, "a", 1]], [1, [INCREMENT, 0, 0, "a", 1.0]]],
+        [[1, [INCREMENT, 0, 0, "a", True]]],
+        [[1, [INCREMENT, 0, 0, "a", 2**63]]],
+        [[1, [INCREMENT, 0, 0, True, 1]]],
         [[1, [PUT, 0, 0, "a", 1]], [1, [PUT, 1, 1, "a", 1]]],
         [[1, [PUT, 0, 0, "a", 1]], [1, [PUT, 0, 1, "a", 1]]],
         [[1, [PUT, False, 0, "a", 1]]],
@@ -70,12 +75,18 @@ def test_anything_else_is_no_run(plains: list[Any]) -> None:
 KEYS = st.sampled_from(["a", "b", "ä", "\ud800", 0, 1, True, 1.0, None, 2**63])
 VALUES = st.sampled_from([0, 1, "x", "\ud800", None, 1.5, b"", 2**64, [2, 1], [32, "k", 1]])
 OPS = st.one_of(
+    st.tuples(
+        st.just(INCREMENT), st.just(0), st.just(0), KEYS, st.sampled_from([1, -7, 2**62, 1.0])
+    ),
     st.tuples(st.just(PUT), st.just(0), st.just(0), KEYS, VALUES),
     st.tuples(st.just(APPEND), st.just(0), st.just(0), VALUES),
 )
 
 
-@given(st.sampled_from([UMap, UVec, UStack]), st.lists(OPS, min_size=1, max_size=4))
+STARTS: list[Any] = [UMap, UVec, UStack, lambda: UMap({True: 2**70, "a": 1, "b": False, 0: 1.5})]
+
+
+@given(st.sampled_from(STARTS), st.lists(OPS, min_size=1, max_size=4))
 def test_what_is_taken_as_a_run_comes_to_the_same_as_one_by_one(cls: Any, ops: list[Any]) -> None:
     together, each = cls(), cls()
     before = together._tree.position

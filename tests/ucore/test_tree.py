@@ -554,6 +554,10 @@ def puts(*values: Any, target: tuple[int, int] = (0, 0)) -> list[Any]:
     return [[1, [codes.PUT, *target, f"k{i % 2}", value]] for i, value in enumerate(values)]
 
 
+def increments(*amounts: Any, target: tuple[int, int] = (0, 0)) -> list[Any]:
+    return [[1, [codes.INCREMENT, *target, f"k{i % 2}", by]] for i, by in enumerate(amounts)]
+
+
 def appends(*values: Any, target: tuple[int, int] = (0, 0)) -> list[Any]:
     return [[1, [codes.APPEND, *target, value]] for value in values]
 
@@ -565,6 +569,9 @@ def appends(*values: Any, target: tuple[int, int] = (0, 0)) -> list[Any]:
         (UVec, appends(1, 2, 3)),
         (UStack, appends("a", None)),
         (grown, puts(1, 2, target=(1, 4))),
+        (UMap, increments(1, 2, 3)),
+        (grown, increments(1, -2, 2**62, 2**62, target=(1, 4))),
+        (lambda: UMap(k0=2**70, k1=-1), increments(1, 1, 5)),
         (grown, appends(1, 2, target=(1, 1))),
     ],
 )
@@ -585,6 +592,7 @@ def test_a_run_is_applied_as_if_one_by_one(make: Any, plains: list[Any]) -> None
         appends(1),
         puts(1, target=(7, 7)),
         [[1, [codes.PUT, 0, 0, "list", 1]]],
+        [[1, [codes.INCREMENT, 0, 0, "list", 1]]],
     ],
 )
 def test_what_is_no_run_for_this_tree_changes_nothing(plains: list[Any]) -> None:

@@ -75,7 +75,8 @@ def test_a_change_of_several_operations_names_each() -> None:
     with recording(v) as updates, v.batch() as b:
         b.append(1)
         b.append(2)
-    assert operations(encode_update(updates[0])) == ["append(1)", "append(2)"]
+        b.reverse()
+    assert operations(encode_update(updates[0])) == ["extend(1, 2)", "reverse()"]
 
 
 @pytest.mark.parametrize(

@@ -82,11 +82,18 @@ class OpFailure(NamedTuple):
 
 
 class Applied(NamedTuple):
-    """What applying an update gave: one result for each operation, unless one failed."""
+    """What applying an update gave: one result for each operation, unless one failed.
+
+    It is not to be changed, its list of results neither.
+    """
 
     results: list[object]
     failure: OpFailure | None
     inverse: Update | None
+
+
+NOTHING_GIVEN: Final = Applied([None], None, None)
+"""What one operation without a result gave, which is what most changes are."""
 
 
 class Effect(NamedTuple):

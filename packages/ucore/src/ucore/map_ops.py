@@ -3,13 +3,14 @@
 Each function changes one node and is atomic: what can fail is looked at before anything is
 changed.  ``change.undo``, when there is one, gets the plain operations that take it back.  The
 builtin's own methods are called on the node (``dict.pop(node, key)``), past the overrides.
+Its arguments come as the one tuple that they were read into: handing each over takes longer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import repeat
-from typing import cast
+from typing import Any, cast
 
 from . import codes
 from .base import ABSENT, Effect, Node
@@ -45,7 +46,8 @@ def _replace(
     return value
 
 
-def put(change: Change, node: Node, raw: Raw, key: object, value: object) -> None:
+def put(change: Change, node: Node, raw: Raw, arguments: tuple[object, object]) -> None:
+    key, value = arguments
     old = _get(raw, key, ABSENT)
     if change.plain and type(value) is not Literal and not isinstance(old, Node):
         _set(raw, key, value)  # what _replace comes to: a log is mostly this
@@ -55,8 +57,9 @@ def put(change: Change, node: Node, raw: Raw, key: object, value: object) -> Non
     _replace(change, node, raw, key, value, old)
 
 
-def set_default(change: Change, node: Node, raw: Raw, key: object, value: object) -> object:
-    """Result: what is stored under *key* afterwards, live."""
+def set_default(change: Change, node: Node, raw: Raw, arguments: tuple[object, object]) -> object:
+    """Result: what is stored under the key afterwards, live."""
+    key, value = arguments
     old = _get(raw, key, ABSENT)
     if old is not ABSENT:
         return old
@@ -71,7 +74,8 @@ def _has_node(raw: Raw, keys: Iterable[object]) -> bool:
     return any(issubclass(kind, Node) for kind in kinds)
 
 
-def put_many(change: Change, node: Node, raw: Raw, content: Raw) -> None:
+def put_many(change: Change, node: Node, raw: Raw, arguments: tuple[Raw]) -> None:
+    (content,) = arguments
     if change.plain and (len(change.tree.nodes) == 1 or not _has_node(raw, content)):
         # No node goes, and nobody wants to hear of each.
         dict.update(raw, content)
@@ -115,27 +119,29 @@ def _remove(change: Change, node: Node, raw: Raw, key: object) -> object:
     return old
 
 
-def delete(change: Change, node: Node, raw: Raw, key: object) -> object:
+def delete(change: Change, node: Node, raw: Raw, arguments: tuple[object]) -> object:
     """Result: the removed value.  KeyError when there is none."""
+    (key,) = arguments
     if key not in raw:
         raise Failed(KeyError(key))
     return _remove(change, node, raw, key)
 
 
-def discard(change: Change, node: Node, raw: Raw, key: object) -> tuple[bool, object]:
+def discard(change: Change, node: Node, raw: Raw, arguments: tuple[object]) -> tuple[bool, object]:
     """Result: (was it there, the removed value or None)."""
+    (key,) = arguments
     if key not in raw:
         return False, None
     return True, _remove(change, node, raw, key)
 
 
-def discard_many(change: Change, node: Node, raw: Raw, *keys: object) -> None:
+def discard_many(change: Change, node: Node, raw: Raw, keys: tuple[object, ...]) -> None:
     for key in keys:
         if key in raw:
             _remove(change, node, raw, key)
 
 
-def pop_item(change: Change, node: Node, raw: Raw) -> tuple[object, object]:
+def pop_item(change: Change, node: Node, raw: Raw, _: tuple[()]) -> tuple[object, object]:
     """Result: the last (key, value).  KeyError when the map is empty."""
     if not raw:
         raise Failed(KeyError("popitem(): dictionary is empty"))
@@ -143,7 +149,7 @@ def pop_item(change: Change, node: Node, raw: Raw) -> tuple[object, object]:
     return key, _remove(change, node, raw, key)
 
 
-def clear(change: Change, node: Node, raw: Raw) -> None:
+def clear(change: Change, node: Node, raw: Raw, _: tuple[()]) -> None:
     if change.undo is not None and raw:
         content: list[object] = []
         for key, value in raw.items():
@@ -167,9 +173,34 @@ def incremented(key: object, old: object, by: int | float) -> int | float:
     return cast("int | float", base) + by
 
 
-def increment(change: Change, node: Node, raw: Raw, key: object, by: int | float) -> object:
+def incremented_by_all(
+    raw: Raw, keys: tuple[object, ...], amounts: tuple[int, ...]
+) -> dict[object, object] | None:
+    """What stands under *keys* after one ``increment`` of each, in turn; None unless all are ints."""
+    if keys.count(keys[0]) == len(keys):  # a counter
+        keys, amounts = keys[:1], (sum(amounts),)
+    sums: dict[object, int] = {}
+    for key, amount in zip(keys, amounts, strict=True):
+        sums[key] = sums.get(key, 0) + amount
+    new: dict[object, object] = {}
+    for key, amount in sums.items():
+        old = _get(raw, key, 0)
+        if type(old) is not int:
+            return None
+        new[key] = old + amount
+    return new
+
+
+def increment(
+    change: Change, node: Node, raw: Raw, arguments: tuple[object, int | float]
+) -> object:
     """Result: the new value; a missing key counts from 0."""
-    old = _get(raw, key, ABSENT)
+    key, by = arguments
+    old: Any = _get(raw, key, ABSENT)
+    if change.plain and type(old) is type(by) is int:
+        total: int = old + by  # what cannot fail: a counter's log is full of it
+        _set(raw, key, total)
+        return total
     try:
         new = incremented(key, old, by)
     except (TypeError, OverflowError) as error:

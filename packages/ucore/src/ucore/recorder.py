@@ -23,7 +23,7 @@ from typing import Any, Final, Generic, Self, SupportsIndex, TypeVar, cast
 from . import codes, plan
 from .base import Node, NodeId, Strict
 from .plan import INTENT, Plan
-from .registry import container_kind, short
+from .registry import INT_MAX, INT_MIN, NATIVE_TYPES, container_kind, short
 from .tree import Tree
 from .types import Spec
 from .updatable import Update
@@ -58,6 +58,8 @@ class _Log:
         self.finish: list[Callable[[Any], Any]] = []
         # Whose latest leaf the last operation stores, so that it can store the next one as well.
         self.growing: Recorder | None = None
+        # Operations that may have become several's: which, that code, and the arguments of each.
+        self.grown: list[tuple[int, int, int]] = []
         self.strict = False
         self.ordinal = 0
         self.over = False
@@ -76,18 +78,21 @@ class _Log:
     def add_leaf(self, recorder: Recorder, one: int, several: int, arguments: list[Any]) -> None:
         """As ``add`` of the operation *one*; if the last was added so as well, both become *several*."""
         if self.growing is recorder:
-            op = self.ops[-1]
-            op[0] = several
-            op += arguments
-            self.sizes[-1] += 1
+            self.ops[-1] += arguments
         else:
             self.add(recorder._target, Plan(one, arguments), None)
             self.growing = recorder
+            self.grown.append((len(self.ops) - 1, several, len(arguments)))
 
     def end(self) -> None:
         """Take no more in."""
         self.over = True
         self.growing = None
+        for at, several, width in self.grown:
+            op = self.ops[at]
+            self.sizes[at] = (len(op) - 3) // width
+            if self.sizes[at] > 1:
+                op[0] = several
 
     def index(self, failed: int) -> int:
         """Which of the recorded changes failed when this operation of the update did."""
@@ -167,10 +172,13 @@ class Recorder:
 class MapRecorder(Recorder, Generic[K, V]):
     """A map's mutators, recorded; ``b[k]`` is the recorder of the container at *k*."""
 
-    __slots__ = ("_base", "_over")
+    __slots__ = ("_base", "_over", "_quick")
 
     def _look_at(self, content: dict[Any, Any]) -> None:
         self._base = content
+        # Types of values that can stand under a text without being checked any further.
+        spec = self._spec
+        self._quick = NATIVE_TYPES & spec.value.exact if str in spec.key.exact else frozenset()
         self._over: dict[Any, Any] = {}
 
     def _entry(self, key: Any) -> Any:
@@ -188,7 +196,24 @@ class MapRecorder(Recorder, Generic[K, V]):
             if self[key] is value:
                 return  # Python does this after every b[k] += [x]
             raise TypeError("a recorder cannot be stored; store a dict or a list")
-        log, spec, over = self._log, self._spec, self._over
+        log, over = self._log, self._over
+        text: Any = key
+        plain: Any = value
+        kind = type(value)
+        # What comes to the same below, without the calls: batches are mostly many of these.
+        if (
+            log.growing is self
+            and type(text) is str
+            and text.isascii()
+            and kind in self._quick
+            and (kind is not int or INT_MIN <= plain <= INT_MAX)
+            and (kind is not str or plain.isascii())
+            and key not in over
+        ):
+            log.ops[-1] += (text, plain)
+            over[key] = plain
+            return
+        spec = self._spec
         arguments = [plan.plain_key(spec, key), plan.plain_value(spec, value, key)]
         if container_kind(type(value)) is not None:
             self._add(Plan(codes.PUT, arguments))

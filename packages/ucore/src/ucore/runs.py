@@ -3,10 +3,11 @@
 A log that a replica replays is mostly this: a hundred thousand assignments to one map.  What takes
 several calls for each change one by one is done here for all of them in a few passes in C.
 
-Only what comes to exactly the same is a run: every change is one ``PUT`` or one ``APPEND``, all are of
-the same kind and on the same node, and keys and values are natives.  Such a change cannot fail, makes no
-node and has no result.  Everything else is read and applied one by one (``ops``, ``Tree.apply``), which is
-also what names whatever is wrong.
+Only what comes to exactly the same is a run: every change is one ``PUT``, one ``APPEND`` or one
+``INCREMENT`` by an int, all are of the same kind and on the same node, and keys and values are natives.
+Such a change makes no node, nobody asks for its result, and only an increment can fail, of what is no
+int, which whoever applies the run looks at.  Everything else is read and applied one by one (``ops``,
+``Tree.apply``), which is also what names whatever is wrong.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import Any, Final, NamedTuple
 
 from . import codes
 from .base import NodeId
-from .primitives import QUICK_KEYS, are_natives
+from .primitives import NATIVE_TYPES, QUICK_KEYS, are_natives
 
-_LENGTHS: Final = {codes.PUT: 5, codes.APPEND: 4}
+_LENGTHS: Final = {codes.PUT: 5, codes.APPEND: 4, codes.INCREMENT: 5}
+_INTS: Final = frozenset({int})
 
 
 class Run(NamedTuple):
@@ -46,7 +48,8 @@ def read_run(plains: list[Any]) -> Run | None:
     if {_LENGTHS.get(code)} != lengths:
         return None
     *keys, values = arguments
-    if not are_natives(values) or not all(are_natives(k, QUICK_KEYS) for k in keys):
+    kinds = _INTS if code == codes.INCREMENT else NATIVE_TYPES
+    if not are_natives(values, kinds) or not all(are_natives(k, QUICK_KEYS) for k in keys):
         return None
     return Run(code, (positions[0], ordinals[0]), keys[0] if keys else (), values)
 

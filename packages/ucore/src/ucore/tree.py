@@ -24,9 +24,9 @@ import weakref
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from .base import ROOT_ID, Applied, Effect, Node, NodeId, OpFailure, Owner, Strict
+from .base import NOTHING_GIVEN, ROOT_ID, Applied, Effect, Node, NodeId, OpFailure, Owner, Strict
 from .change import Change, Failed, snapshot
-from .codes import OPS_VERSION
+from .codes import INCREMENT, OPS_VERSION
 from .dumps import dumped, read_dump
 from .errors import (
     LocalDivergenceError,
@@ -35,6 +35,7 @@ from .errors import (
     UnstorableError,
     UpgradeNeededError,
 )
+from .map_ops import incremented_by_all
 from .ops import OPERATIONS, Step, is_count
 from .primitives import DEPTH_MAX, Plain
 from .registry import short
@@ -90,13 +91,15 @@ class Tree:
         """
         assert position > self.position, f"change {position} after change {self.position}"
         steps = update._steps or update.steps
-        undo: list[list[object]] | None = [] if inverse or len(steps) > 1 else None
-        if undo is None and effects is None:
+        undo: list[list[object]] | None = None
+        noted = 0
+        if len(steps) == 1 and effects is None and not inverse:
             change = self._plain
             change.position = position
         else:
+            undo = [] if inverse or len(steps) > 1 else None
+            noted = len(effects) if effects is not None else 0
             change = Change(self, position, undo, effects)
-        noted = len(effects) if effects is not None else 0
         results: list[object] = []
         failure = None
         self.interrupted = True
@@ -117,6 +120,10 @@ class Tree:
         self.interrupted = False
         if failure is not None:
             return Applied([], failure, None)
+        if change is self._plain:
+            if results[0] is None:
+                return NOTHING_GIVEN
+            return tuple.__new__(Applied, (results, None, None))  # a third of what Applied() takes
         return Applied(results, None, Update(undo[::-1]) if inverse and undo is not None else None)
 
     def apply_run(self, plains: list[Any], position: int) -> bool:
@@ -133,11 +140,16 @@ class Tree:
         raw: Any = node._raw()
         if node._kind_ not in OPERATIONS[run.code].kinds or len(raw) != node._count:
             return False
-        if len(self.nodes) > 1 and any(isinstance(raw.get(key), Node) for key in run.keys):
+        pairs: Any = zip(run.keys, run.values, strict=True)
+        if run.code == INCREMENT:
+            pairs = incremented_by_all(raw, run.keys, run.values)
+            if pairs is None:
+                return False
+        elif len(self.nodes) > 1 and any(isinstance(raw.get(key), Node) for key in run.keys):
             return False
         self.interrupted = True
         if run.keys:
-            dict.update(raw, zip(run.keys, run.values, strict=True))
+            dict.update(raw, pairs)
         else:
             list.extend(raw, run.values)
         node._count = len(raw)
@@ -148,19 +160,21 @@ class Tree:
     def _run(self, step: Step, change: Change) -> object:
         """One operation; raises ``Failed`` before it has changed anything."""
         run, kinds, target, arguments, ids, depth = step
-        if target[1] and not target[0]:
-            target = (change.position, target[1])
         node = self.nodes.get(target)
+        if node is None and not target[0]:  # one that this very change has made
+            target = (change.position, target[1])
+            node = self.nodes.get(target)
         if node is None or node._kind_ not in kinds:
             raise Failed(_no_such_node(node, target, kinds))
         raw = node._raw()
         if len(raw) != node._count:
             raise _diverged(node)
-        if ids:
-            self._check_new(ids, change.position)
-        if depth and node._depth + depth > DEPTH_MAX:
-            raise Failed(UnstorableError(f"containers nested more than {DEPTH_MAX} deep"))
-        result = run(change, node, raw, *arguments)
+        if depth:
+            if ids:
+                self._check_new(ids, change.position)
+            if node._depth + depth > DEPTH_MAX:
+                raise Failed(UnstorableError(f"containers nested more than {DEPTH_MAX} deep"))
+        result = run(change, node, raw, arguments)
         node._count = len(raw)
         return result
 

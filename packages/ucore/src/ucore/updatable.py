@@ -15,6 +15,8 @@ from .ops import Step, read
 from .primitives import Plain
 from .registry import short
 
+_new = object.__new__
+
 
 class Update:
     """An atomic change: a few operations that take effect together or not at all.
@@ -58,8 +60,9 @@ class Update:
             raise MalformedUpdateError(f"not the plain form of an update: {short(plain)}")
         if plain[0] != OPS_VERSION:
             raise UpgradeNeededError(plain[0])
-        update = cls(plain[1:])
-        update._steps = read(update._ops)
+        update = _new(cls)  # __init__ would take longer than what it does
+        ops = update._ops = plain[1:]
+        update._steps = read(ops)
         return update
 
     def __eq__(self, other: object) -> bool:

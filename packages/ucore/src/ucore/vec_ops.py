@@ -6,6 +6,9 @@ is the list that holds the elements: the vec itself, or a stack's items from bot
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from . import codes
 from .base import ABSENT, Effect, Node
 from .change import Change, Failed, Literal, builtin, snapshot
@@ -13,7 +16,7 @@ from .change import Change, Failed, Literal, builtin, snapshot
 Raw = list[object]
 
 
-def _built(change: Change, node: Node, values: tuple[object, ...]) -> list[object]:
+def _built(change: Change, node: Node, values: Sequence[object]) -> list[object]:
     return [change.build(v, node) if type(v) is Literal else v for v in values]
 
 
@@ -36,7 +39,8 @@ def _note_removed(change: Change, node: Node, indices: list[int], values: list[o
             change.effects.append(Effect(node, "remove", index, builtin(value), ABSENT))
 
 
-def append(change: Change, node: Node, raw: Raw, value: object) -> None:
+def append(change: Change, node: Node, raw: Raw, arguments: tuple[object]) -> None:
+    (value,) = arguments
     if change.undo is not None:
         change.undo.append([codes.POP, *node._id])
     if type(value) is Literal:
@@ -46,7 +50,7 @@ def append(change: Change, node: Node, raw: Raw, value: object) -> None:
         _note_inserted(change, node, len(raw) - 1, [value])
 
 
-def extend(change: Change, node: Node, raw: Raw, *values: object) -> None:
+def extend(change: Change, node: Node, raw: Raw, values: tuple[object, ...]) -> None:
     start = len(raw)
     if change.undo is not None:
         change.undo.append([codes.SPLICE, *node._id, start, len(values)])
@@ -55,7 +59,7 @@ def extend(change: Change, node: Node, raw: Raw, *values: object) -> None:
     _note_inserted(change, node, start, built)
 
 
-def pop(change: Change, node: Node, raw: Raw) -> object:
+def pop(change: Change, node: Node, raw: Raw, _: tuple[()]) -> object:
     """Result: the last element, or the top.  IndexError when there is none."""
     if not raw:
         raise Failed(IndexError(f"pop from empty {'stack' if node._kind_ == 'stack' else 'list'}"))
@@ -69,8 +73,9 @@ def pop(change: Change, node: Node, raw: Raw) -> object:
     return value
 
 
-def splice(change: Change, node: Node, raw: Raw, start: int, count: int, *values: object) -> object:
-    """Result: the removed elements.  IndexError when there are not *count* at *start*."""
+def splice(change: Change, node: Node, raw: Raw, arguments: tuple[Any, ...]) -> object:
+    """Start, count, values.  Result: the removed elements.  IndexError when they are not all there."""
+    start, count, *values = arguments
     end = start + count
     if end > len(raw):
         raise Failed(IndexError(f"no elements {start} to {end} in a list of {len(raw)}"))
@@ -105,9 +110,9 @@ def _stride(raw: Raw, start: int, step: int, count: int) -> slice:
     return slice(start, last + 1, step)
 
 
-def stride_set(
-    change: Change, node: Node, raw: Raw, start: int, step: int, *values: object
-) -> None:
+def stride_set(change: Change, node: Node, raw: Raw, arguments: tuple[Any, ...]) -> None:
+    """Start, step, values."""
+    start, step, *values = arguments
     where = _stride(raw, start, step, len(values))
     old = raw[where]
     if change.undo is not None:
@@ -122,10 +127,9 @@ def stride_set(
         ]
 
 
-def stride_delete(
-    change: Change, node: Node, raw: Raw, start: int, step: int, count: int
-) -> object:
-    """Result: the removed elements."""
+def stride_delete(change: Change, node: Node, raw: Raw, arguments: tuple[int, int, int]) -> object:
+    """Start, step, count.  Result: the removed elements."""
+    start, step, count = arguments
     where = _stride(raw, start, step, count)
     old = raw[where]
     if change.undo is not None:
@@ -137,10 +141,9 @@ def stride_delete(
     return [builtin(value) for value in old]
 
 
-def stride_insert(
-    change: Change, node: Node, raw: Raw, start: int, step: int, *values: object
-) -> None:
-    """Afterwards *values* stand at start, start + step, ...; the others keep their order."""
+def stride_insert(change: Change, node: Node, raw: Raw, arguments: tuple[Any, ...]) -> None:
+    """Start, step, values: these stand at start, start + step, ... then; the others keep their order."""
+    start, step, *values = arguments
     count = len(values)
     last = start + (count - 1) * step
     if last >= len(raw) + count:
@@ -160,7 +163,7 @@ def stride_insert(
             _note_inserted(change, node, start + i * step, [value])
 
 
-def permute(change: Change, node: Node, raw: Raw, *order: int) -> None:
+def permute(change: Change, node: Node, raw: Raw, order: tuple[int, ...]) -> None:
     """Element j becomes what was element order[j].  IndexError when the length is another."""
     if len(order) != len(raw):
         raise Failed(IndexError(f"an order of {len(order)} for a list of {len(raw)}"))
@@ -173,7 +176,7 @@ def permute(change: Change, node: Node, raw: Raw, *order: int) -> None:
     _note_reorder(change, node)
 
 
-def reverse(change: Change, node: Node, raw: Raw) -> None:
+def reverse(change: Change, node: Node, raw: Raw, _: tuple[()]) -> None:
     if change.undo is not None:
         change.undo.append([codes.REVERSE, *node._id])
     list.reverse(raw)
@@ -185,7 +188,7 @@ def _note_reorder(change: Change, node: Node) -> None:
         change.effects.append(Effect(node, "reorder", 0, None, None))
 
 
-def clear(change: Change, node: Node, raw: Raw) -> None:
+def clear(change: Change, node: Node, raw: Raw, _: tuple[()]) -> None:
     if change.undo is not None and raw:
         change.undo.append([codes.EXTEND, *node._id, *map(snapshot, raw)])
     _note_removed(change, node, list(reversed(range(len(raw)))), raw[::-1])
