@@ -542,15 +542,35 @@ OUTCOMES = st.builds(
     st.booleans(),
     st.integers(0, 2**63 - 1),
 )
+
+
+def _run(first: int, count: int, position: int, seen: int) -> tuple[StoredOutcome, ...]:
+    numbers = range(count)
+    return tuple(StoredOutcome(first + n, position + n, "g", False, seen) for n in numbers)
+
+
 CHANGES = st.builds(
     SessionChange,
     SESSIONS,
     st.text(max_size=3),
     st.integers(0, 2**63 - 1),
     st.integers(0, 9),
-    st.lists(OUTCOMES, max_size=4, unique_by=lambda outcome: outcome.seq).map(tuple),
+    st.one_of(
+        st.lists(OUTCOMES, max_size=4, unique_by=lambda outcome: outcome.seq).map(tuple),
+        st.builds(_run, st.integers(1, 9), st.integers(1, 5), st.integers(1, 3), st.integers(0, 1)),
+    ),
     st.lists(st.integers(1, 9), max_size=2).map(tuple),
 )
+
+
+def raised(change: SessionChange, old: SessionState | None) -> SessionChange:
+    """*change*, with nothing in it that goes down."""
+    if old is None:
+        return change
+    return change._replace(
+        last_used_ms=max(change.last_used_ms, old.last_used_ms),
+        settled=max(change.settled, old.settled),
+    )
 
 
 class Model(RuleBasedStateMachine):
@@ -585,6 +605,7 @@ class Model(RuleBasedStateMachine):
         deleted: list[str],
     ) -> None:
         self.made += 1
+        changes = [raised(change, self.sessions.get(change.session)) for change in changes]
         fresh = [
             Log(name, (name.encode() + b"%d" % self.made).ljust(16), keep=keep)
             for name, keep in new

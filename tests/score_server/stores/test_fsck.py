@@ -161,7 +161,7 @@ FLOOR = (2, b"c" * 16, 1, 3, b"c" * 16, 400, b"d" * 32, 0)
          "a note of garbage was changed: [1, 2]"),
         (("DELETE FROM sessions", ()), "1 outcomes belong to no session"),
         (("UPDATE outcomes SET (group_name, position, seal) = ('log', 5, ?)",
-          (seal(SESSION, 4, 5, "log", 1, 0),)),
+          (seal(SESSION, 4, 1, 5, "log", 1, 0, 0, 1),)),
          "a session was told that its submission 4 is entry 5 of group 'log', whose head is 4"),
     ],
 )  # fmt: skip

@@ -208,8 +208,19 @@ def test_a_newer_servers_file_is_refused(path: str) -> None:
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("PRAGMA user_version = 7")
     db.close()
-    with pytest.raises(StoreUnusable, match=r"newer score-server .schema 7; this one knows 1"):
+    with pytest.raises(StoreUnusable, match=r"newer score-server .schema 7; this one knows 2"):
         SqliteStore(path)
+
+
+def test_an_older_servers_file_is_refused_and_left_alone(path: str) -> None:
+    SqliteStore(path).close()
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    before = Path(path).read_bytes()
+    with pytest.raises(StoreUnusable, match=r"older score-server .schema 1; this one reads only 2"):
+        SqliteStore(path)
+    assert Path(path).read_bytes() == before
 
 
 def test_an_empty_file_becomes_a_store(path: str) -> None:

@@ -129,7 +129,10 @@ class NewTrim(NamedTuple):
 
 class SessionChange(NamedTuple):
     """A session's new row (created if new), with the outcomes to add or replace; outcomes with
-    seq <= *settled* that are not pinned are deleted, and so are those in *dropped*."""
+    seq <= *settled* that are not pinned are deleted, and so are those in *dropped*.
+
+    *last_used_ms* and *settled* are never lower than in an earlier change of the session.  A commit has
+    at most one change of a session."""
 
     session: bytes
     label: str

@@ -28,16 +28,12 @@ from .sqlite_rows import (
     seal,
     unpack,
 )
+from .sqlite_sessions import load
 
 Say = Callable[[str], object]
 
 _ORPHANS = """
 SELECT count(*) FROM outcomes WHERE session NOT IN (SELECT session FROM sessions)
-"""
-# Of a group that was deleted nothing is known; an outcome may name it until it is settled.
-_PROMISED = """
-SELECT o.seq, o.position, o.group_name, g.head FROM outcomes AS o JOIN groups AS g ON g.name = o.group_name
-WHERE o.position > g.head
 """
 _LEFT_OVER = """
 SELECT (SELECT count(*) FROM entries WHERE group_id NOT IN (SELECT id FROM groups)
@@ -87,7 +83,7 @@ class _Check:
         self._db = db
         self._say = say
         self._is_whole = True
-        self._groups = self._entries = self._snapshots = self._snapshot_bytes = 0
+        self._groups = self._entries = self._snapshots = self._snapshot_bytes = self._outcomes = 0
 
     def _bad(self, text: str) -> None:
         self._is_whole = False
@@ -98,11 +94,10 @@ class _Check:
         self._guarded("the list of groups", self._every_group)
         self._guarded("the sessions", self._sessions)
         if self._is_whole:
-            counts = [self._count("sessions"), self._count("outcomes")]
             self._say(
                 f"all is whole: groups: {self._groups}, entries: {self._entries}, "
                 f"snapshots: {self._snapshots} ({self._snapshot_bytes} bytes), "
-                f"sessions: {counts[0]}, outcomes: {counts[1]}"
+                f"sessions: {self._count('sessions')}, outcomes: {self._outcomes}"
             )
         else:
             self._say("restore the store from a backup, and check its disk")
@@ -201,6 +196,7 @@ class _Check:
     # ------------------------------------------------------------ sessions
 
     def _sessions(self) -> None:
+        was_whole, self._is_whole = self._is_whole, True
         for table, columns, what in SEALED_ROWS:
             for *row, stored in self._db.execute(f"SELECT {columns}, seal FROM {table}"):
                 if stored != seal(*row):
@@ -208,8 +204,19 @@ class _Check:
         (orphans,) = self._db.execute(_ORPHANS).fetchone()
         if orphans:
             self._bad(f"{orphans} outcomes belong to no session")
-        for seq, position, group, head in self._db.execute(_PROMISED):
-            self._bad(
-                f"a session was told that its submission {seq} is entry {position} of group {group!r}, "
-                f"whose head is {head}"
-            )
+        if self._is_whole:
+            self._promises()
+        self._is_whole &= was_whole
+
+    def _promises(self) -> None:
+        """What sessions were told is in the logs: of a group that is there; of one that was deleted nothing is known."""
+        heads = dict(self._db.execute("SELECT name, head FROM groups"))
+        for session in load(self._db):
+            self._outcomes += len(session.outcomes)
+            for seq, position, group, _, _ in session.outcomes:
+                head = heads.get(group, position)
+                if position > head:
+                    self._bad(
+                        f"a session was told that its submission {seq} is entry {position} of group {group!r}, "
+                        f"whose head is {head}"
+                    )

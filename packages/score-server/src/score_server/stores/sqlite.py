@@ -22,7 +22,8 @@ Rules
 - What is trimmed, replaced or deleted is only noted in the commit that does it, and erased later, a little at
   a time: see ``sqlite_garbage.py``.  A commit costs the same whatever it makes superfluous.
 
-The file and who may open it: ``sqlite_file.py``; its tables: ``sqlite_rows.py``.  Measurements and other ways: ``docs/decisions/0004-sqlite.md``.
+The file and who may open it: ``sqlite_file.py``; its tables: ``sqlite_rows.py``, for sessions
+``sqlite_sessions.py``.  Measurements and other ways: ``docs/decisions/0004-sqlite.md``.
 """
 
 from __future__ import annotations
@@ -41,9 +42,7 @@ from .base import (
     GroupDamaged,
     GroupState,
     LogStore,
-    SessionState,
     StoreBroken,
-    StoredOutcome,
     StoreFull,
     StoreState,
     StoreUnusable,
@@ -54,18 +53,10 @@ from .sqlite_rows import (
     ADD_CHUNKS,
     ADD_ENTRIES,
     ADD_GROUP,
-    DROP,
-    END_OUTCOMES,
-    END_SESSIONS,
     GROUPS,
-    OUTCOMES,
     SEALED_ROWS,
-    SESSIONS,
     SET_FLOOR,
     SET_HEAD,
-    SET_OUTCOMES,
-    SET_SESSIONS,
-    SETTLE,
     Row,
     StoredGroup,
     chunk_seal,
@@ -78,6 +69,8 @@ from .sqlite_rows import (
     seal,
     unpack,
 )
+from .sqlite_sessions import Sessions
+from .sqlite_sessions import load as load_sessions
 
 WAL_BYTES_MAX = 8 * 1024 * 1024
 _GROUPS_KEPT = 1024  # rows in memory, so that a commit need not look up the groups that it moves
@@ -103,6 +96,7 @@ class SqliteStore(LogStore):
         self._closed = False
         self._groups: dict[str, StoredGroup] = {}  # as committed; those used last at the end
         self._candidates: dict[str, _Candidate] = {}  # by group; what a crash leaves is garbage
+        self._sessions = Sessions()
         self._has_garbage = True  # perhaps, from an earlier life
         self._has_shrunk = False  # which the file does only at the next checkpoint
         self._lock, was_made = take_lock(self._path)
@@ -145,7 +139,7 @@ class SqliteStore(LogStore):
         try:
             wrong = self._damage()
             if wrong is None:
-                return StoreState(self._sessions())
+                return StoreState(load_sessions(self._db))
         except sqlite3.Error as error:
             wrong = str(error)
         raise self._unusable(wrong)
@@ -171,20 +165,6 @@ class SqliteStore(LogStore):
                 if stored != seal(*row):
                     return what
         return None
-
-    def _sessions(self) -> tuple[SessionState, ...]:
-        kept: dict[bytes, list[StoredOutcome]] = {}
-        for session, seq, position, group, pinned, seen in self._db.execute(
-            f"SELECT {OUTCOMES} FROM outcomes ORDER BY session, seq"
-        ):
-            outcome = StoredOutcome(seq, position, group, bool(pinned), seen)
-            kept.setdefault(session, []).append(outcome)
-        return tuple(
-            SessionState(session, label, used_ms, settled, tuple(kept.get(session, ())))
-            for session, label, used_ms, settled in self._db.execute(
-                f"SELECT {SESSIONS} FROM sessions"
-            )
-        )
 
     def _group(self, name: str) -> StoredGroup | None:
         """The committed row of a group.
@@ -347,7 +327,7 @@ class SqliteStore(LogStore):
                 for name, position, _, encoded, chain, _ in batch.entries
             ]
             run(self._db, ADD_ENTRIES, entries)
-            self._write_sessions(batch)
+            self._sessions.write(self._db, batch.sessions, batch.ended_sessions)
             if self._has_garbage:
                 self._erase(max(_ERASED_AT_LEAST, 2 * len(batch.entries)), candidates)
             self._db.execute("COMMIT")
@@ -430,21 +410,6 @@ class SqliteStore(LogStore):
             garbage.add(db, id_, 0)
             db.execute(SET_FLOOR, (*pack_floor(new), id_))
         return new
-
-    def _write_sessions(self, batch: Commit) -> None:
-        changes, db = batch.sessions, self._db
-        run(db, SET_SESSIONS, [(*change[:4], seal(*change[:4])) for change in changes])
-        outcomes = [
-            (change.session, seq, position, group, int(pinned), seen)
-            for change in changes
-            for seq, position, group, pinned, seen in change.outcomes
-        ]
-        run(db, SET_OUTCOMES, [(*row, seal(*row)) for row in outcomes])
-        run(db, SETTLE, [(change.session, change.settled) for change in changes])
-        run(db, DROP, [(change.session, seq) for change in changes for seq in change.dropped])
-        ended = [(session,) for session in batch.ended_sessions]
-        run(db, END_OUTCOMES, ended)
-        run(db, END_SESSIONS, ended)
 
     def _bound_wal(self) -> None:
         """Have room in the write-ahead log, or move it into the database when it has grown; it starts anew then."""
@@ -536,6 +501,7 @@ class SqliteStore(LogStore):
 
     def _roll_back(self) -> None:
         self._has_garbage = True  # again, perhaps
+        self._sessions.forget()
         # SQLite rolls back by itself after some errors, and says so only in this flag.
         if self._db.in_transaction:
             try:

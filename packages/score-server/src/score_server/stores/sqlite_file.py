@@ -14,7 +14,7 @@ from .base import StoreUnusable
 from .sqlite_rows import SCHEMA, seal
 
 APPLICATION_ID = 0x53434F52  # "SCOR": `file shared.db` shows it
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1: an outcome to a row
 _HEADER_BYTES = 100  # of an SQLite file; it writes whole pages
 _MAGIC = b"SQLite format 3\0"
 MADE = b"a store was made\n"  # in the lock file, behind the process's number
@@ -171,6 +171,11 @@ def check_schema(db: sqlite3.Connection, path: str) -> None:
     if application != APPLICATION_ID:
         raise StoreUnusable(
             f"{path} is an SQLite file, but not a score-server's; give another path"
+        )
+    if version < SCHEMA_VERSION:
+        raise StoreUnusable(
+            f"{path} was made by an older score-server (schema {version}; this one reads only "
+            f"{SCHEMA_VERSION}); use that one, or another path"
         )
     if version != SCHEMA_VERSION:
         raise StoreUnusable(

@@ -63,10 +63,13 @@ CREATE TABLE sessions (
 CREATE TABLE outcomes (
     session BLOB NOT NULL,
     seq INTEGER NOT NULL,
+    length INTEGER NOT NULL,
     position INTEGER NOT NULL,
     group_name TEXT NOT NULL,
     pinned INTEGER NOT NULL,
     seen INTEGER NOT NULL,
+    settled INTEGER NOT NULL,
+    last_used_ms INTEGER NOT NULL,
     seal INTEGER NOT NULL,
     PRIMARY KEY (session, seq)
 ) STRICT, WITHOUT ROWID;
@@ -80,7 +83,7 @@ CREATE TABLE garbage (
 """
 
 SESSIONS = "session, label, last_used_ms, settled"
-OUTCOMES = "session, seq, position, group_name, pinned, seen"
+OUTCOMES = "session, seq, length, position, group_name, pinned, seen, settled, last_used_ms"
 # Small tables whose rows are all looked at when a store is loaded: columns, and what a row is called.
 SEALED_ROWS = (
     ("sessions", SESSIONS, "a session"),
@@ -109,12 +112,13 @@ SET_SESSIONS = (
     "ON CONFLICT (session) DO UPDATE SET label = excluded.label, "
     "last_used_ms = excluded.last_used_ms, settled = excluded.settled, seal = excluded.seal"
 )
-SET_OUTCOMES = f"REPLACE INTO outcomes ({OUTCOMES}, seal) VALUES ROWS"
+ADD_RUNS = f"INSERT INTO outcomes ({OUTCOMES}, seal) VALUES ROWS"
 # CROSS JOIN keeps SQLite from looking through all outcomes for each row.
 SETTLE = (
     "DELETE FROM outcomes WHERE (session, seq) IN (SELECT o.session, o.seq "
     "FROM (VALUES ROWS) AS r CROSS JOIN outcomes AS o "
-    "WHERE o.session = r.column1 AND o.seq <= r.column2 AND NOT o.pinned)"
+    "WHERE o.session = r.column1 AND o.seq <= r.column2 AND o.seq + (o.length - 1) <= r.column2 "
+    "AND NOT o.pinned)"
 )
 DROP = "DELETE FROM outcomes WHERE (session, seq) IN (VALUES ROWS)"
 END_OUTCOMES = "DELETE FROM outcomes WHERE session IN (VALUES ROWS)"
