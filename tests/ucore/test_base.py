@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from ucore import UMap, UStack, UVec
-from ucore.base import ABSENT, CONTAINERS, ROOT_ID, SLOTS, Effect, Node, OpFailure, Strict
+from ucore.base import ABSENT, CONTAINERS, ROOT_ID, SLOTS, Effect, Node, OpFailure, Strict, note
 
 
 def test_absent_is_one_object_and_says_what_it_is() -> None:
@@ -39,3 +39,11 @@ def test_the_records_are_plain_tuples() -> None:
     assert Strict(None, None) != Strict(ROOT_ID, None)
     error = KeyError("a")
     assert OpFailure(3, error) == (3, error)
+
+
+def test_a_noted_effect_is_one_as_its_constructor_makes_it() -> None:
+    effects: list[Effect] = []
+    node = UMap[str, int]()
+    note(effects, node, "put", "a", ABSENT, 1)
+    assert effects == [Effect(node, "put", "a", ABSENT, 1)]
+    assert type(effects[0]) is Effect

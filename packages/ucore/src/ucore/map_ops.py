@@ -13,7 +13,7 @@ from itertools import repeat
 from typing import Any, cast
 
 from . import codes
-from .base import ABSENT, Effect, Node
+from .base import ABSENT, Effect, Node, note
 from .change import Change, Failed, Literal, builtin, snapshot, stored_key
 from .primitives import encode_key
 
@@ -49,8 +49,10 @@ def _replace(
 def put(change: Change, node: Node, raw: Raw, arguments: tuple[object, object]) -> None:
     key, value = arguments
     old = _get(raw, key, ABSENT)
-    if change.plain and type(value) is not Literal and not isinstance(old, Node):
+    if change.undo is None and type(value) is not Literal and not isinstance(old, Node):
         _set(raw, key, value)  # what _replace comes to: a log is mostly this
+        if change.effects is not None:
+            note(change.effects, node, "put", key, old, value)
         return
     if change.undo is not None:
         _undo_put(change, node, key, old)
@@ -197,17 +199,16 @@ def increment(
     """Result: the new value; a missing key counts from 0."""
     key, by = arguments
     old: Any = _get(raw, key, ABSENT)
-    if change.plain and type(old) is type(by) is int:
-        total: int = old + by  # what cannot fail: a counter's log is full of it
-        _set(raw, key, total)
-        return total
-    try:
-        new = incremented(key, old, by)
-    except (TypeError, OverflowError) as error:
-        raise Failed(error.with_traceback(None)) from None
-    if change.plain:
-        _set(raw, key, new)
-        return new
+    if type(old) is type(by) is int:
+        new: int | float = old + by  # nearly always, and cannot fail
+    else:
+        try:
+            new = incremented(key, old, by)
+        except (TypeError, OverflowError) as error:
+            raise Failed(error.with_traceback(None)) from None
     if change.undo is not None:
         _undo_put(change, node, key, old)
-    return _replace(change, node, raw, key, new, old)
+    _set(raw, key, new)
+    if change.effects is not None:
+        note(change.effects, node, "put", key, old, new)
+    return new

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import codes
-from .base import ABSENT, Effect, Node
+from .base import ABSENT, Effect, Node, note
 from .change import Change, Failed, Literal, builtin, snapshot
 
 Raw = list[object]
@@ -47,7 +47,7 @@ def append(change: Change, node: Node, raw: Raw, arguments: tuple[object]) -> No
         value = change.build(value, node)
     list.append(raw, value)
     if change.effects is not None:
-        _note_inserted(change, node, len(raw) - 1, [value])
+        note(change.effects, node, "insert", len(raw) - 1, ABSENT, builtin(value))
 
 
 def extend(change: Change, node: Node, raw: Raw, values: tuple[object, ...]) -> None:
