@@ -282,6 +282,26 @@ def test_a_follower_keeps_every_group_short() -> None:
         assert isinstance(following.exception(timeout=30), score.ClosedError)
 
 
+def test_a_follower_hears_what_it_is_asked_for_in_its_welcome(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compaction, "TAIL_BYTES_MIN", 2**40)  # the list of groups shows it nothing
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with ThreadPoolExecutor() as threads:
+        with server() as url, score.connect(url) as client:
+            one, two = score.connect(url), score.connect(url)
+            long = SMap[int, str](client, "long")
+            for number in range(3):
+                long[number] = "x" * 400_000
+            following = threads.submit(compaction.follow, one, two, said.put)
+            try:
+                assert "'long'" in said.get(timeout=30)
+            finally:
+                one.close()
+                two.close()
+        assert isinstance(following.exception(timeout=30), score.ClosedError)
+
+
 # ---------------------------------------------------------------- backups
 
 

@@ -130,10 +130,10 @@ def follow(client: Client, checker: Client, say: Callable[[str], object]) -> NoR
                     _try(client, checker, group.name, say)
             with client.open_link(client.deadline_within(client.timeout), ["compact"]) as link:
                 delays = client.delays()
-                while True:
-                    link.receive(client.deadline_after(None))
+                while True:  # what was overdue already is asked for together with the welcome
                     for name in link.conversation.wanted():
                         _try(client, checker, name, say)
+                    link.receive(client.deadline_after(None))
         except (ConnectionLost, ConnectionFailed, DeadlineExceeded) as lost:
             logger.warning("%s; trying again", lost)
             client.pause(next(delays), client.deadline_after(None))
