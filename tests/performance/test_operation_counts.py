@@ -185,7 +185,21 @@ def test_the_bytes_of_a_set_depend_neither_on_the_size_nor_on_the_depth(counted:
 def test_a_clients_set_makes_a_bounded_number_of_function_calls(counted: Counted) -> None:
     shared = score.SMap[str, int](counted.client, "g")
     shared["key"] = 1
-    assert function_calls(lambda: shared.__setitem__("key", 7)) <= 166
+    assert function_calls(lambda: shared.__setitem__("key", 7)) <= 123
+
+
+def test_many_sets_as_one_change_make_hardly_a_function_call_each(counted: Counted) -> None:
+    shared = score.SMap[str, int](counted.client, "g")
+    shared["key"] = 1
+    content = {f"key {i}": i for i in range(100)}
+
+    def batch() -> None:
+        with shared.batch() as changes:
+            for key, value in content.items():
+                changes[key] = value
+
+    assert function_calls(lambda: shared.update(content)) <= 136
+    assert function_calls(batch) <= 264
 
 
 # ---------------------------------------------------------------- a server without its sockets
@@ -321,7 +335,7 @@ def test_a_change_told_to_one_more_makes_a_bounded_number_of_function_calls() ->
 # ---------------------------------------------------------------- a replica
 
 
-@pytest.mark.parametrize(("changes", "bound"), [(1, 64), (500, 5)])
+@pytest.mark.parametrize(("changes", "bound"), [(1, 48), (500, 2)])
 def test_a_change_that_comes_to_a_replica_makes_a_bounded_number_of_function_calls(
     changes: int, bound: int
 ) -> None:
