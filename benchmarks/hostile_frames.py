@@ -34,7 +34,7 @@ from score_server.stores.memory import MemoryStore
 from score_server.wire import messages as m
 from score_server.wire.connection import Connection, Role
 from score_server.wire.entry import Entry, encode_entry
-from score_server.wire.fields import ENTRIES_MAX, GROUPS_MAX, to_plain
+from score_server.wire.fields import ENTRIES_MAX, GROUPS_MAX
 from score_server.wire.limits import MIB, Limits
 from ucore import UVec
 from ucore.tree import Tree
@@ -150,12 +150,13 @@ def to_server() -> Iterator[tuple[str, list[m.Message]]]:
 
 
 def filled_for_server(messages: list[m.Message]) -> bytes:
-    plain = [to_plain(message) for message in messages]
+    plain = [[m.CODES[type(message)], *message] for message in messages]
     left = LIMITS.frame_bytes_max - len(cbor2.dumps(plain)) - 128
     for index in range(2):
         size = min(left, LIMITS.change_bytes_max)
         left -= size
-        plain.append(to_plain(submit(10**6 + index, bytes(size))._replace(settled=0)))
+        message = submit(10**6 + index, bytes(size))._replace(settled=0)
+        plain.append([m.CODES[m.Submit], *message])
     return frame(plain)
 
 

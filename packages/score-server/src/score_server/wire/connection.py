@@ -62,11 +62,14 @@ from .states import ConnectionState, OutOfOrder, Standing
 
 # Codes from here on are sent by servers.
 _SERVER_CODES_FROM = 64
+_BY_SERVERS = frozenset(kind for kind, code in CODES.items() if code >= _SERVER_CODES_FROM)
+_BY_CLIENTS = frozenset(CODES) - _BY_SERVERS
 # What a server's limits are about, besides frames.
 _LIMITED = frozenset({Hello, Join, Submit, DeleteGroup, OfferSnapshot, PutSnapshot, SnapshotChunk})
-# What stands in their second field counts as items of the frame.
-_LISTING = frozenset({Entries, GroupPage})
+# What they list or ask for counts as items of the frame.
+_LISTING = frozenset({Entries, GroupPage, ListGroups})
 DEFAULT_LIMITS = Limits()
+_GREETING, _ENDED = {ConnectionState.NEW, ConnectionState.GREETED}, ConnectionState.ENDED
 
 
 class Role(Enum):
@@ -87,6 +90,12 @@ NEED_DATA: Final = Signal.NEED_DATA
 CONNECTION_CLOSED: Final = Signal.CONNECTION_CLOSED
 
 
+_SENT_AND_TAKEN = {
+    Role.CLIENT: (_BY_CLIENTS, _BY_SERVERS),
+    Role.SERVER: (_BY_SERVERS, _BY_CLIENTS),
+}
+
+
 class Connection:
     """One end of a connection.  See the module's header for how it is used.
 
@@ -95,8 +104,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_at", "_at_end", "_body", "_broken", "_buffer", "_left", "_own_limits", "_room", "limits",
-        "role", "standing",
+        "_at", "_at_end", "_body", "_broken", "_buffer", "_left", "_mine", "_own_limits", "_room", "_theirs",
+        "limits", "role", "standing",
     )  # fmt: skip
 
     def __init__(self, role: Role, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -104,6 +113,7 @@ class Connection:
         self.limits = limits
         self.standing = Standing()
         self._own_limits = limits
+        self._mine, self._theirs = _SENT_AND_TAKEN[role]
         self._buffer = FrameBuffer()
         # The frame that is being read: its body, where the next message stands, how many follow, and
         # how many more items are allowed.
@@ -120,7 +130,7 @@ class Connection:
         """Take what the peer has sent; b"" says that nothing more will come."""
         if not data:
             self._at_end = True
-        elif self._broken is None and self.standing.connection is not ConnectionState.ENDED:
+        elif self._broken is None and self.standing.connection is not _ENDED:
             self._buffer.append(data)
 
     def next_message(
@@ -138,8 +148,9 @@ class Connection:
         """
         if self._broken is not None:
             raise self._broken
+        standing = self.standing
         try:
-            while self.standing.connection is not ConnectionState.ENDED:
+            while standing.connection is not _ENDED:
                 if not self._left and not self._next_frame():
                     return CONNECTION_CLOSED if self._at_end else NEED_DATA
                 message = self._next_in_frame()
@@ -183,7 +194,7 @@ class Connection:
             if isinstance(message, TakenRun):
                 parts += self._run_parts(message)
             else:
-                parts.append((self._encoded(message), 1, 1 + _listed(message)))
+                parts.append(self._part(message))
         try:
             data = encode_frames(parts, self._frame_bytes_max(), self.limits.frame_items_max)
         except FrameError as error:
@@ -206,10 +217,10 @@ class Connection:
         except OutOfOrder as error:
             raise LocalProtocolError(f"cannot send {error}") from error
 
-    def _encoded(self, message: Message) -> bytes:
+    def _part(self, message: Message) -> Part:
         """*message*, if it is right in itself and this side may send it at all."""
         kind = type(message)
-        if (CODES[kind] >= _SERVER_CODES_FROM) is not (self.role is Role.SERVER):
+        if kind not in self._mine:
             raise LocalProtocolError(f"a {self.role.value} does not send {kind.__name__}")
         try:
             encoded = encode_message(message)
@@ -217,7 +228,7 @@ class Connection:
             raise LocalProtocolError(str(error)) from error
         if kind in _LIMITED and (fault := self._fault(message)):
             raise LocalProtocolError(fault[1])
-        return encoded
+        return encoded, 1, 1 + _listed(message) if kind in _LISTING else 1
 
     def _run_parts(self, run: TakenRun) -> list[Part]:
         """*run* in one piece if a frame takes that; else one by one, and what is wrong is named."""
@@ -229,7 +240,7 @@ class Connection:
             encoded = run.encode()
             if len(encoded) <= self._frame_bytes_max() - ARRAY_HEAD_BYTES_MAX:
                 return [(encoded, run.length, run.length)]
-        return [(self._encoded(message), 1, 1) for message in run.each()]
+        return list(map(self._part, run.each()))
 
     def _next_frame(self) -> bool:
         """Begin to read the next frame, if it is complete."""
@@ -241,9 +252,8 @@ class Connection:
             count, self._at = read_count(body)
         except FieldError as error:
             raise RemoteProtocolError(MALFORMED, str(error)) from error
-        self._room = self._items_taken_max()
+        self._body, self._left, self._room = body, count, self._items_taken_max()
         self._take_room(count)
-        self._body, self._left = body, count
         return True
 
     def _take_room(self, items: int) -> None:
@@ -261,7 +271,8 @@ class Connection:
             raise RemoteProtocolError(MALFORMED, str(error)) from error
         except VersionError as error:
             raise RemoteProtocolError(VERSION_UNSUPPORTED, str(error)) from error
-        self._take_room(_listed(message))
+        if type(message) in _LISTING:
+            self._take_room(_listed(message))
         self._left -= 1
         if not self._left:
             if self._at != len(self._body):
@@ -272,7 +283,7 @@ class Connection:
     def _accept(self, message: Message) -> bool:
         """Count *message* as received; False when it is to be dropped."""
         kind = type(message)
-        if (CODES[kind] >= _SERVER_CODES_FROM) is not (self.role is Role.CLIENT):
+        if kind not in self._theirs:
             text = f"{kind.__name__} was sent to a {self.role.value}"
             raise RemoteProtocolError(OUT_OF_ORDER, text)
         if kind in _LIMITED and (fault := self._fault(message)):
@@ -281,8 +292,8 @@ class Connection:
             keep = self.standing.advance(message)
         except OutOfOrder as error:
             raise RemoteProtocolError(OUT_OF_ORDER, str(error)) from error
-        if isinstance(message, Welcome):
-            self.limits = message.limits
+        if kind is Welcome:
+            self.limits = message.limits  # type: ignore[union-attr]
         return keep
 
     def _forget(self) -> None:
@@ -292,7 +303,7 @@ class Connection:
 
     def _frame_bytes_max(self) -> int:
         """What a frame's body may hold now."""
-        if self.standing.connection in (ConnectionState.NEW, ConnectionState.GREETED):
+        if self.standing.connection in _GREETING:
             return HELLO_FRAME_BYTES_MAX
         return self.limits.frame_bytes_max
 
@@ -306,6 +317,8 @@ class Connection:
         if isinstance(message, Submit):
             if not message.settled < message.seq > message.follows:
                 return OUT_OF_ORDER, "Submit.settled and Submit.follows must be below its seq"
+            if len(message.payload) <= limits.change_bytes_max:
+                return None
             return _over(limits.change_bytes_max, len(message.payload), "a change")
         if isinstance(message, Join | DeleteGroup):
             return _over(limits.name_bytes_max, utf8_length(message.group), "a group's name")
@@ -324,11 +337,10 @@ def _over(limit: int, size: int, what: str) -> tuple[int, str] | None:
 
 
 def _listed(message: Message) -> int:
-    """How many items *message* adds to its frame, besides itself."""
-    kind = type(message)
-    if kind in _LISTING:
-        return len(message[1])  # type: ignore[misc, arg-type]
-    return GROUPS_MAX if kind is ListGroups else 0  # as many as it asks for
+    """How many items *message*, which is one of ``_LISTING``, adds to its frame besides itself."""
+    if isinstance(message, ListGroups):
+        return GROUPS_MAX  # as many as it asks for
+    return len(message[1])  # type: ignore[misc, arg-type]
 
 
 def error_message(error: RemoteProtocolError) -> Error:

@@ -9,18 +9,20 @@ Messages are read straight from a frame's bytes, each field by its own kind, and
 decoder: nothing is built that the table does not ask for (eight MiB of empty arrays would
 become half a GiB of lists first), what is wrong is named by its field, a long frame is read a
 message at a time, and it is no slower (the check of types and ranges, which has to be in Python, is
-the larger part).  Payloads and entries go through ``codec.py``.
+the larger part).  They are written the same way: a field's kind checks its value and adds its bytes in
+one go.  Payloads and entries go through ``codec.py``.
+
+Most fields are integers, so what reads and writes a message does that itself, by their bounds: a call
+for each field was half of what a message cost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
-from .codec import encode_loosely, utf8_length
 from .entry import CHAIN_BYTES, INCARNATION_BYTES, SESSION_BYTES, SNAPSHOT_DIGEST_BYTES
-from .heads import ARRAY, BYTES, INTEGER, TEXT_STRING, head, length_heads
+from .heads import ARRAY, BYTES, INTEGER, LENGTHS, TEXT_STRING, head
 from .limits import Limits
 from .messages import (
     CHANNEL_CLOSED,
@@ -93,16 +95,22 @@ class VersionError(ValueError):
     """A ``Hello`` or ``Welcome`` is for another version of the protocol; the text says which."""
 
 
-class Kind(NamedTuple):
-    """What a field may hold: *allows* decides, *read* takes such a value out of bytes.
+Add = Callable[[bytes], object]
 
+
+class Kind(NamedTuple):
+    """What a field may hold: *write* lets nothing else out, *read* nothing else in.
+
+    ``write(value, add)`` gives the encoding to *add*, in pieces, or raises ValueError.
     ``read(data, at)`` gives the value and the place behind it.  It raises ValueError when something
     else stands there and IndexError when the bytes end before it does.
+    *bounds*: of an integer, which needs neither.
     """
 
-    allows: Callable[[object], bool]
+    write: Callable[[Any, Add], object]
     read: Callable[[bytes, int], tuple[object, int]]
     text: str
+    bounds: tuple[int, int] | None = None
 
 
 def read_head(data: bytes, at: int, major: int) -> tuple[int, int]:
@@ -120,7 +128,11 @@ def read_head(data: bytes, at: int, major: int) -> tuple[int, int]:
 
 
 def _read_bytes(data: bytes, at: int, major: int = BYTES) -> tuple[bytes, int]:
-    length, at = read_head(data, at, major)
+    length = data[at] - major
+    if 0 <= length < 24:
+        at += 1
+    else:
+        length, at = read_head(data, at, major)
     end = at + length
     if end > len(data):
         raise IndexError
@@ -128,33 +140,28 @@ def _read_bytes(data: bytes, at: int, major: int = BYTES) -> tuple[bytes, int]:
 
 
 def _integer(low: int, high: int, text: str) -> Kind:
-    def allows(value: object) -> bool:
-        return type(value) is int and low <= value <= high
+    def write(value: Any, add: Add) -> None:
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError
+        add(head(value))
 
     def read(data: bytes, at: int) -> tuple[object, int]:
-        # Most fields are integers, so their usual heads are read here: a third off a whole message.
-        value = data[at]
-        if value < 24:
-            at += 1
-        elif value == 0x18:
-            value, at = data[at + 1], at + 2
-        elif value == 0x19:
-            value, at = data[at + 1] << 8 | data[at + 2], at + 3
-        elif value == 0x1A:
-            value = data[at + 1] << 24 | data[at + 2] << 16 | data[at + 3] << 8 | data[at + 4]
-            at += 5
-        else:
-            value, at = read_head(data, at, INTEGER)
+        value, at = read_head(data, at, INTEGER)
         if not low <= value <= high:
             raise ValueError
         return value, at
 
-    return Kind(allows, read, text)
+    return Kind(write, read, text, (low, high))
 
 
 def _text(low: int, high: int) -> Kind:
-    def allows(value: object) -> bool:
-        return type(value) is str and low <= utf8_length(value) <= high
+    def write(value: Any, add: Add) -> None:
+        if type(value) is not str:
+            raise ValueError
+        raw = value.encode()  # UnicodeEncodeError is a ValueError
+        if not low <= len(raw) <= high:
+            raise ValueError
+        add(head(len(raw), TEXT_STRING) + raw)
 
     def read(data: bytes, at: int) -> tuple[object, int]:
         raw, at = _read_bytes(data, at, TEXT_STRING)
@@ -162,12 +169,15 @@ def _text(low: int, high: int) -> Kind:
             raise ValueError
         return raw.decode(), at
 
-    return Kind(allows, read, f"text of {low} to {high} bytes of UTF-8")
+    return Kind(write, read, f"text of {low} to {high} bytes of UTF-8")
 
 
 def _bytes(low: int, high: int, text: str) -> Kind:
-    def allows(value: object) -> bool:
-        return type(value) is bytes and low <= len(value) <= high
+    def write(value: Any, add: Add) -> None:
+        if type(value) is not bytes or not low <= len(value) <= high:
+            raise ValueError
+        add(head(len(value), BYTES))
+        add(value)
 
     def read(data: bytes, at: int) -> tuple[object, int]:
         value, at = _read_bytes(data, at)
@@ -175,37 +185,44 @@ def _bytes(low: int, high: int, text: str) -> Kind:
             raise ValueError
         return value, at
 
-    return Kind(allows, read, text)
+    return Kind(write, read, text)
 
 
 def _constant(values: dict[int, object], text: str) -> Kind:
     """One of a few values, each of which is one byte."""
-    allowed = tuple(values.values())
 
-    def allows(value: object) -> bool:
-        return any(value is one for one in allowed)
+    def write(value: Any, add: Add) -> None:
+        for byte, one in values.items():
+            if value is one:
+                add(bytes([byte]))
+                return
+        raise ValueError
 
     def read(data: bytes, at: int) -> tuple[object, int]:
         if data[at] not in values:
             raise ValueError
         return values[data[at]], at + 1
 
-    return Kind(allows, read, text)
+    return Kind(write, read, text)
 
 
 def _or_null(kind: Kind) -> Kind:
-    def allows(value: object) -> bool:
-        return value is None or kind.allows(value)
+    def write(value: Any, add: Add) -> None:
+        (_NOTHING if value is None else kind).write(value, add)
 
     def read(data: bytes, at: int) -> tuple[object, int]:
         return (None, at + 1) if data[at] == _NULL else kind.read(data, at)
 
-    return Kind(allows, read, f"null or {kind.text}")
+    return Kind(write, read, f"null or {kind.text}")
 
 
 def _array(item: Kind, low: int, high: int, text: str) -> Kind:
-    def allows(value: object) -> bool:
-        return type(value) is list and low <= len(value) <= high and all(map(item.allows, value))
+    def write(value: Any, add: Add) -> None:
+        if type(value) is not list or not low <= len(value) <= high:
+            raise ValueError
+        add(head(len(value), ARRAY))
+        for one in value:
+            item.write(one, add)
 
     def read(data: bytes, at: int) -> tuple[object, int]:
         count, at = read_head(data, at, ARRAY)
@@ -217,18 +234,18 @@ def _array(item: Kind, low: int, high: int, text: str) -> Kind:
             items.append(value)
         return items, at
 
-    return Kind(allows, read, text)
+    return Kind(write, read, text)
 
 
 def _record(kinds: Sequence[Kind], make: Callable[[list[object]], object], text: str) -> Kind:
     """An array of just these items; *make* is what they are on this side."""
 
-    def allows(value: object) -> bool:
-        return (
-            isinstance(value, list | tuple)
-            and len(value) == len(kinds)
-            and all(kind.allows(item) for kind, item in zip(kinds, value, strict=True))
-        )
+    def write(value: Any, add: Add) -> None:
+        if not isinstance(value, list | tuple) or len(value) != len(kinds):
+            raise ValueError
+        add(head(len(kinds), ARRAY))
+        for kind, item in zip(kinds, value, strict=True):
+            kind.write(item, add)
 
     def read(data: bytes, at: int) -> tuple[object, int]:
         count, at = read_head(data, at, ARRAY)
@@ -240,7 +257,42 @@ def _record(kinds: Sequence[Kind], make: Callable[[list[object]], object], text:
             items.append(value)
         return make(items), at
 
-    return Kind(allows, read, text)
+    return Kind(write, read, text)
+
+
+# Entries are what servers send most, and clients read: the same as for any array of bytes, in one loop.
+
+
+def _write_entries(value: Any, add: Add) -> None:
+    if type(value) is not list or not 1 <= len(value) <= ENTRIES_MAX:
+        raise ValueError
+    add(head(len(value), ARRAY))
+    for entry in value:
+        if type(entry) is not bytes or not entry:
+            raise ValueError
+        add(LENGTHS[len(entry)] if len(entry) < 256 else head(len(entry), BYTES))
+        add(entry)
+
+
+def _read_entries(data: bytes, at: int) -> tuple[object, int]:
+    count, at = read_head(data, at, ARRAY)
+    if not 1 <= count <= ENTRIES_MAX:
+        raise ValueError
+    entries = []
+    for _ in range(count):
+        first = data[at]
+        if first == 0x58:
+            start = at + 2
+            at = start + data[at + 1]
+        else:
+            size, start = read_head(data, at, BYTES)
+            at = start + size
+        if at > len(data):
+            raise IndexError
+        if at == start:
+            raise ValueError
+        entries.append(data[start:at])
+    return entries, at
 
 
 _FALSE, _TRUE, _NULL = 0xF4, 0xF5, 0xF6
@@ -271,16 +323,8 @@ _FEATURES = _array(
 )
 _NOTHING = _constant({_NULL: None}, "null")
 _BOOL = _constant({_FALSE: False, _TRUE: True}, "true or false")
-# Checked a whole array at a time: this is what servers send most.
-_ENTRIES = _array(
-    _bytes(1, _ANY, "bytes"), 1, ENTRIES_MAX, f"an array of 1 to {ENTRIES_MAX} entries, each bytes"
-)._replace(
-    allows=lambda value: (
-        type(value) is list
-        and len(value) <= ENTRIES_MAX
-        and set(map(type, value)) == {bytes}
-        and all(value)
-    )
+_ENTRIES = Kind(
+    _write_entries, _read_entries, f"an array of 1 to {ENTRIES_MAX} entries, each bytes"
 )
 _RESUME = _record(
     (_INCARNATION, _POSITION, _CHAIN), Resume._make,
@@ -337,53 +381,61 @@ FIELDS: dict[type[Message], tuple[Kind, ...]] = {
     Error: (_ERROR_CODE, _CHANNEL_OR_0, _TEXT),
 }
 
-# What reading needs, looked up by code.
+# What reading and writing need, looked up by code and by class: for each field its bounds and, if it is
+# no integer, who reads or writes it.
 _READERS = {
-    code: (kind, tuple(field.read for field in FIELDS[kind]), kind in (Hello, Welcome))
+    code: (
+        kind,
+        tuple((field.bounds or (0, 0), not field.bounds and field.read) for field in FIELDS[kind]),
+        kind in (Hello, Welcome),
+    )
     for code, kind in MESSAGES.items()
 }
-# How the messages begin that are put together by hand.
-_TAKEN, _ENTRIES_OF = (
-    head(len(kind._fields) + 1, ARRAY) + head(CODES[kind]) for kind in (Taken, Entries)
-)
-_CHECKS = {kind: tuple(field.allows for field in fields) for kind, fields in FIELDS.items()}
+_WRITERS = {
+    kind: (
+        head(len(fields) + 1, ARRAY) + head(CODES[kind]),
+        tuple((field.bounds or (0, 0), not field.bounds and field.write) for field in fields),
+    )
+    for kind, fields in FIELDS.items()
+}
+_INTEGERS = [head(number) for number in range(256)]
 
 
-def to_plain(message: Message) -> list[object]:
-    """The array ``[code, field, ...]`` of *message*, checked.
+def encode_message(message: Message) -> bytes:
+    """The array ``[code, field, ...]`` of *message* as it stands in a frame, checked.
 
     Raises:
         FieldError: a field holds what it may not; the text names it and says what it may hold.
     """
+    first, writers = _WRITERS[type(message)]
+    parts = [first]
+    add = parts.append
+    try:
+        for ((low, high), write), value in zip(writers, message, strict=True):
+            if write:
+                write(value, add)
+            elif type(value) is int and low <= value <= high:
+                add(_INTEGERS[value] if value < 256 else head(value))
+            else:
+                raise ValueError
+    except ValueError:
+        raise FieldError(_what_is_wrong(message)) from None
+    return b"".join(parts)
+
+
+def _what_is_wrong(message: Message) -> str:
+    """About the first field of *message* that holds what it may not."""
     kind = type(message)
-    for allows, value in zip(_CHECKS[kind], message, strict=True):
-        if not allows(value):
-            index = [
-                allows(value) for allows, value in zip(_CHECKS[kind], message, strict=True)
-            ].index(False)
-            raise FieldError(f"{_must_be(kind, index)}, not {_brief(value)}")
-    return [CODES[kind], *message]
+    index = list(map(_is_wrong, FIELDS[kind], message)).index(True)
+    return f"{_must_be(kind, index)}, not {_brief(message[index])}"
 
 
-def encode_message(message: Message) -> bytes:
-    """*message* as it stands in a frame, checked.
-
-    What servers send most is put together by hand, as entries are only copied then (see ``heads.py``).
-
-    Raises:
-        FieldError: as ``to_plain`` does.
-    """
-    plain = to_plain(message)
-    if type(message) is Taken:
-        return _TAKEN + head(message.seq) + head(message.position)
-    if type(message) is Entries:
-        entries = message.entries
-        first = _ENTRIES_OF + head(message.channel) + head(len(entries), ARRAY)
-        rows = zip(length_heads(entries), entries, strict=True)
-        return first + b"".join(chain.from_iterable(rows))
-    # A record's tuple is an array too; deeper than a record's own items there is none.
-    fields: list[Any] = [list(item) if isinstance(item, tuple) else item for item in plain]
-    return encode_loosely(fields)
+def _is_wrong(field: Kind, value: object) -> bool:
+    try:
+        field.write(value, bytes)  # which keeps nothing of it
+    except ValueError:
+        return True
+    return False
 
 
 def read_count(body: bytes) -> tuple[int, int]:
@@ -409,8 +461,14 @@ def read_message(data: bytes, at: int) -> tuple[Message, int]:
         VersionError: there is a ``Hello`` or ``Welcome`` of another version, whatever its fields.
     """
     try:
-        count, at = read_head(data, at, ARRAY)
-        code, at = read_head(data, at, INTEGER)
+        count, code = data[at] - ARRAY, data[at + 1]
+        if 0 <= count < 24 and code < 0x19:  # the usual heads
+            at += 2
+            if code == 0x18:
+                code, at = data[at], at + 1
+        else:
+            count, at = read_head(data, at, ARRAY)
+            code, at = read_head(data, at, INTEGER)
     except (ValueError, IndexError):
         raise FieldError("a message must be an array that begins with its code") from None
     if code not in _READERS:
@@ -421,10 +479,29 @@ def read_message(data: bytes, at: int) -> tuple[Message, int]:
     if count != len(readers) + 1:
         raise FieldError(f"{kind.__name__} has {len(readers)} fields, not {count - 1}")
     values: list[object] = []
+    add = values.append
+    value: Any
     try:
-        for read in readers:
-            value, at = read(data, at)
-            values.append(value)
+        for (low, high), read in readers:
+            if read:
+                value, at = read(data, at)
+                add(value)
+                continue
+            value = data[at]
+            if value < 24:
+                at += 1
+            elif value == 0x18:
+                value, at = data[at + 1], at + 2
+            elif value == 0x19:
+                value, at = data[at + 1] << 8 | data[at + 2], at + 3
+            elif value == 0x1A:
+                value = data[at + 1] << 24 | data[at + 2] << 16 | data[at + 3] << 8 | data[at + 4]
+                at += 5
+            else:
+                value, at = read_head(data, at, INTEGER)
+            if not low <= value <= high:
+                raise ValueError
+            add(value)
     except ValueError:
         raise FieldError(_must_be(kind, len(values))) from None
     except IndexError:

@@ -54,6 +54,8 @@ class FrameBuffer:
                 declares nothing.
         """
         data, start = self._data, self._at + LENGTH_BYTES
+        if not data:
+            return None
         if len(data) < start:
             self._wait_for_more()
             return None
@@ -66,13 +68,13 @@ class FrameBuffer:
         if len(data) < end:
             self._wait_for_more()
             return None
-        if isinstance(data, bytes):
+        if type(data) is bytes:
             body = data[start:end]
         else:
             with memoryview(data) as view:
                 body = bytes(view[start:end])
         if end == len(data):
-            self.clear()
+            self._data, self._at = b"", 0
         else:
             self._at = end
         return body
@@ -100,10 +102,15 @@ def encode_frames(parts: Sequence[Part], bytes_max: int, items_max: int) -> byte
     """
     if not parts:
         return b""
-    datas, counts, items = zip(*parts, strict=True)
-    body = array_head(sum(counts)) + b"".join(datas)
-    if len(body) <= bytes_max and sum(items) <= items_max:
-        return _LENGTH.pack(len(body)) + body
+    datas: list[bytes] = []
+    size = count = room = 0
+    for data, messages, items in parts:
+        datas.append(data)
+        size, count, room = size + len(data), count + messages, room + items
+    first = head(count, ARRAY)
+    size += len(first)
+    if size <= bytes_max and room <= items_max:
+        return b"".join([_LENGTH.pack(size), first, *datas])
     return _encode_split(parts, bytes_max - ARRAY_HEAD_BYTES_MAX, items_max)
 
 

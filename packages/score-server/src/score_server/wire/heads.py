@@ -34,6 +34,10 @@ def head(number: int, major: int = INTEGER) -> bytes:
     return _EIGHT(major + 27, number)
 
 
+# Of short byte strings.
+LENGTHS = [head(size, BYTES) for size in range(256)]
+
+
 def heads(numbers: range) -> Iterator[bytes]:
     """``head`` of each, made when it is taken; mostly without a call in Python for each."""
     for low, high, first, form in _FORMS:
@@ -44,7 +48,4 @@ def heads(numbers: range) -> Iterator[bytes]:
 
 def length_heads(items: Iterable[bytes]) -> list[bytes]:
     """The head that goes before each of *items*."""
-    return [_SHORT[size] if size < 256 else head(size, BYTES) for size in map(len, items)]
-
-
-_SHORT = [head(size, BYTES) for size in range(256)]
+    return [LENGTHS[size] if size < 256 else head(size, BYTES) for size in map(len, items)]

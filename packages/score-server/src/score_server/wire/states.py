@@ -150,6 +150,21 @@ CHANNEL_KINDS = frozenset(kind for _, kind in CHANNEL)
 DROPPED_WHEN_GONE: frozenset[_Key] = frozenset({Joined, SnapshotChunk, Entries, Error})
 
 
+# Nearly every message moves nothing, so what does not is looked up at once, in what the tables say.
+_UNMOVED = frozenset(
+    (connection, session, kind)
+    for (connection, kind), after in CONNECTION.items()
+    for session in SessionState
+    if after is connection
+    and (kind not in SESSION_KINDS or SESSION.get((session, kind)) is session)
+)
+_CHANNEL_UNMOVED: frozenset[tuple[ChannelState | None, _Key]] = frozenset(
+    (state, kind)
+    for (state, kind), after in CHANNEL.items()
+    if after is state and state is not ChannelState.GONE
+)
+
+
 class OutOfOrder(ValueError):
     """A message that the tables do not have; the text says where things stood."""
 
@@ -181,6 +196,11 @@ class Standing:
             OutOfOrder: the tables do not have it; nothing has moved.
         """
         kind: _Key = type(message)
+        if (self.connection, self.session, kind) in _UNMOVED and (
+            kind not in CHANNEL_KINDS
+            or (self.channels.get(message.channel), kind) in _CHANNEL_UNMOVED  # type: ignore[union-attr]
+        ):
+            return True
         if kind is Error and message.channel == 0:  # type: ignore[union-attr]
             kind = Ending
         connection = CONNECTION.get((self.connection, kind))
