@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import score
-from score import SMap, SStack, SVec
+from score import SMap, SStack, SVec, blocking
 from score.archive import ArchiveReader
 from score.cli import main
 from score.testing import server
@@ -286,6 +286,7 @@ def test_a_follower_hears_what_it_is_asked_for_in_its_welcome(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(compaction, "TAIL_BYTES_MIN", 2**40)  # the list of groups shows it nothing
+    monkeypatch.setattr(blocking, "POLL_S_MAX", 60)  # nor does it look up for another reason
     said: queue.SimpleQueue[str] = queue.SimpleQueue()
     with ThreadPoolExecutor() as threads:
         with server() as url, score.connect(url) as client:
