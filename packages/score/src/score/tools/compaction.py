@@ -36,6 +36,7 @@ from ..errors import (
 )
 from ..snapshot import encode_dump
 from .fold import Fold
+from .pace import Pace, Reading
 
 logger = logging.getLogger("score")
 
@@ -80,24 +81,25 @@ def compact(client: Client, checker: Client, group: str) -> Compacted | None:
         CannotApplyError: the group holds what this program does not know (see ``--import``).
         ScoreError: others, by culprit.
     """
+    pace = Pace(client)
     for _ in range(ATTEMPTS_MAX):
         first = Fold(group)
-        client.sync(first)
+        Reading(client, first).read(pace)
         place = first.resume()
         if place is None:
             return None
-        data = dumped(first)
-        kept = client.perform(partial(put, fold=first, place=place, data=data))
+        data, standing = dumped(first), first.digest_here()
+        kept = client.perform(partial(put, fold=first, place=place, data=data, rest=pace.rest))
         if kept.verdict == wire.BROKEN:
             continue  # somebody else's took its place, or a full disk took it
         is_superseded = kept.verdict == wire.SUPERSEDED
         if is_superseded:
             # If that snapshot stands, more of the log may go by now.  An earlier version may have written
             # it, in another form (record 12), so it goes by the digest that it was sent with.
-            digest = first.digest_here() or snapshot_digest(data)
+            digest = standing or snapshot_digest(data)
         else:
             second = Fold(group, until=place.position)
-            checker.sync(second)
+            Reading(checker, second).read(pace)
             digest = snapshot_digest(dumped(second))
         answer = client.perform(partial(trim, fold=first, position=place.position, digest=digest))
         if answer.verdict == wire.TRIM_DONE:
@@ -159,10 +161,13 @@ def dumped(fold: Fold) -> bytes:
 
 
 def put(
-    link: Link, deadline: Deadline, *, fold: Fold, place: wire.Resume, data: bytes
-) -> wire.SnapshotKept:
+    link: Link, deadline: Deadline, *, fold: Fold, place: wire.Resume, data: bytes,
+    rest: Callable[[Deadline], object] = lambda _: None,
+) -> wire.SnapshotKept:  # fmt: skip
     """Hand *data*, the snapshot at *place*, to the server as a candidate on *fold*'s channel; its
     last word on it: KEPT, SUPERSEDED, or BROKEN if it was not kept to its end.
+
+    *rest* is called between two pieces.
 
     Raises:
         StoreFullError, ServerError: it does not take it.
@@ -176,6 +181,7 @@ def put(
     kept = cast(wire.SnapshotKept, link.ask(("request", number), deadline, channel))
     while kept.verdict == wire.KEPT and kept.size < len(data):
         number = link.conversation.next_number()
+        rest(deadline)
         chunk = data[kept.size : kept.size + CHUNK_BYTES]
         link.conversation.send(wire.PutSnapshot(channel, number, kept.size, chunk))
         kept = cast(wire.SnapshotKept, link.ask(("request", number), deadline, channel))

@@ -41,6 +41,12 @@ class Fold(Replica):
             self._announced = (message.position, message.snapshot.digest)
         return incoming
 
+    @property
+    def is_there(self) -> bool:
+        """Whether it has what there was when it joined, or stopped before that."""
+        goal = self._goal if self.until is None else min(self._goal, self.until)
+        return self.failure is not None or self.position >= goal
+
     def digest_here(self) -> bytes | None:
         """The digest of the snapshot that the server has of this very place, if this was loaded from it."""
         position, digest = self._announced
