@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SETS = 200
 # What every set needs at least once; the rest (futex, epoll_wait) depends on how threads meet.
 CLIENT = {"sendto": 1, "recvfrom": 1, "poll": 1, "ioctl": 0, "getpid": 0}
-SERVER = {"fdatasync": 1, "pwrite64": 9, "sendto": 2}
+SERVER = {"fdatasync": 1, "pwrite64": 7, "sendto": 2}
 # Connecting, a checkpoint now and then, a wait that was interrupted.
 SLACK = 0.25
 

@@ -46,14 +46,19 @@ def advance(batch: Commit, find: Find, last_entry: LastEntry) -> dict[str, Group
     Raises:
         AppendRefused: *batch* does not fit what is stored.
     """
+    new_groups, entries, _, _, chunks, trims, dropped_candidates, deleted_groups = batch
     step = _Step(find, last_entry)
-    step.make(batch.new_groups)
-    step.append(batch.entries)
-    step.drop(batch.dropped_candidates)
-    step.take(batch.chunks)
-    for trim in batch.trims:
+    if new_groups:
+        step.make(new_groups)
+    step.append(entries)
+    if dropped_candidates:
+        step.drop(dropped_candidates)
+    if chunks:
+        step.take(chunks)
+    for trim in trims:
         step.trim(trim)
-    step.delete(batch.deleted_groups)
+    if deleted_groups:
+        step.delete(deleted_groups)
     return step.rows
 
 

@@ -30,8 +30,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 
 from ..wire.entry import next_chain
 from . import sqlite_garbage as garbage
@@ -80,6 +80,30 @@ _SHORTEN = "PRAGMA wal_checkpoint(TRUNCATE)"  # after a commit that was larger t
 _SEALED = ("groups", "sessions", "outcomes", "garbage")
 
 _Candidate = tuple[int, int]  # its id, and the bytes of it that are there
+
+
+class _Guard:
+    """A block in which a failure becomes what *failed* makes of it.
+
+    Not a generator's: that would be five calls more for each commit.
+    """
+
+    __slots__ = ("_doing", "_failed")
+
+    def __init__(self, failed: Callable[[str, Exception], Exception], doing: str) -> None:
+        self._failed = failed
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception):
+            told = self._failed(self._doing, error)
+            if told is not error:
+                raise told from error
 
 
 class SqliteStore(LogStore):
@@ -212,7 +236,7 @@ class SqliteStore(LogStore):
         return state, chain if at == position else None
 
     def list_groups(self, after: str, count: int) -> list[GroupState]:
-        with self._guarded("listing groups"):
+        with self._guard("listing groups"):
             rows = self._db.execute(
                 f"{GROUPS} WHERE name > ? ORDER BY name LIMIT ?", (after, count)
             )
@@ -311,13 +335,14 @@ class SqliteStore(LogStore):
     # ------------------------------------------------------------ writing
 
     def commit(self, batch: Commit) -> None:
-        with self._guarded("committing"):
+        with self._guard("committing"):
             self._bound_wal()
-            self._db.execute("BEGIN IMMEDIATE")
+            db = self._db
+            db.execute("BEGIN IMMEDIATE")
             rows = advance(batch, self._row, self._last_entry)
             ids = {name: self._id(name) for name in rows}
             candidates = self._write_chunks(batch, ids)
-            adopted = {trim.group for trim in batch.trims if trim.snapshot is not None}
+            adopted = [trim.group for trim in batch.trims if trim.snapshot is not None]
             groups = {
                 name: self._write_group(name, ids[name], row, candidates, adopted=name in adopted)
                 for name, row in rows.items()
@@ -326,11 +351,11 @@ class SqliteStore(LogStore):
                 (ids[name], position, encoded, chain, entry_seal(position, chain))
                 for name, position, _, encoded, chain, _ in batch.entries
             ]
-            run(self._db, ADD_ENTRIES, entries)
-            self._sessions.write(self._db, batch.sessions, batch.ended_sessions)
+            run(db, ADD_ENTRIES, entries)
+            self._sessions.write(db, batch.sessions, batch.ended_sessions)
             if self._has_garbage:
                 self._erase(max(_ERASED_AT_LEAST, 2 * len(batch.entries)), candidates)
-            self._db.execute("COMMIT")
+            db.execute("COMMIT")
             self._candidates = candidates
             if batch.dropped_candidates or batch.chunks or batch.trims or batch.deleted_groups:
                 self._has_garbage = True
@@ -431,7 +456,7 @@ class SqliteStore(LogStore):
 
     def collect(self, rows_max: int) -> bool:
         try:
-            with self._guarded("erasing"):
+            with self._guard("erasing"):
                 self._bound_wal()
                 self._db.execute("BEGIN IMMEDIATE")
                 more = self._has_garbage
@@ -480,24 +505,22 @@ class SqliteStore(LogStore):
                 self._log.close()
                 os.close(self._lock)
 
-    @contextmanager
-    def _guarded(self, doing: str) -> Iterator[None]:
+    def _guard(self, doing: str) -> _Guard:
         """Whatever goes wrong inside is a clean failure, rolled back, or the end of this store."""
         self._check_usable()
-        try:
-            yield
-        except (AppendRefused, GroupDamaged):
+        return _Guard(self._failed, doing)
+
+    def _failed(self, doing: str, error: Exception) -> Exception:
+        """*doing* failed; what is to be raised, which is *error* itself if it says all."""
+        if isinstance(error, (AppendRefused, GroupDamaged)):
             self._roll_back()
-            raise
-        except sqlite3.Error as error:
-            if code(error) != sqlite3.SQLITE_FULL:
-                raise self._break(doing, error) from error
-            self._roll_back()
-            raise StoreFull(
-                f"{self._path} cannot grow, nothing was changed: {error}; make room on its disk"
-            ) from error
-        except Exception as error:
-            raise self._break(doing, error) from error
+            return error
+        if not isinstance(error, sqlite3.Error) or code(error) != sqlite3.SQLITE_FULL:
+            return self._break(doing, error)
+        self._roll_back()
+        return StoreFull(
+            f"{self._path} cannot grow, nothing was changed: {error}; make room on its disk"
+        )
 
     def _roll_back(self) -> None:
         self._has_garbage = True  # again, perhaps

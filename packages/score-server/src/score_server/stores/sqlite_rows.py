@@ -133,6 +133,11 @@ def run(db: sqlite3.Connection, sql: str, rows: Sequence[Row]) -> None:
 
     Each statement gives the GIL away and has to get it back from a busy event loop.
     """
+    if not rows:
+        return
+    if len(rows) == 1:  # so are most commits of a blocking client
+        db.execute(_with_rows(sql, len(rows[0]), 1), rows[0])
+        return
     at = 0
     for size in _ROWS_PER_STATEMENT:
         while len(rows) - at >= size:

@@ -113,9 +113,10 @@ class Sessions:
                     _cut_out(db, session, seq, seq + 1)
             if not is_new or label != known:
                 rows.append(row)
-            self._known[session] = label, max([end, *(found.end for found in runs)])
+            self._known[session] = label, max(end, runs[-1].end) if runs else end
             added += [(session, *found) for found in runs]
-        _set_sessions(db, rows)
+        if rows:
+            _set_sessions(db, rows)
         run(db, ADD_RUNS, [(*row, seal(*row)) for row in added])
         self._late_runs += len(added)
         if self._late_runs > _LATE_RUNS_MAX:
