@@ -388,6 +388,32 @@ def test_an_own_change_that_cannot_be_read_here_stops_the_view(log: Log, replica
     assert replica.position == 0
 
 
+@pytest.mark.parametrize("code", [1, INCREMENT, 3])  # 3: DISCARD, which is no run
+def test_a_feed_is_told_of_each_change_of_a_run(log: Log, code: int) -> None:
+    together, each = twins()
+    entries = [log.entry(put("k", 0))]
+    for i in range(20):
+        key = f"k{i % 3}"
+        entries.append(log.entry([code, 0, 0, key] if code == 3 else [code, 0, 0, key, i]))
+    told = []
+    for replica in (together, each):
+        feed = Feed(3)  # as if some had been read before the view was rebuilt
+        replica.feeds.append(feed)
+        replica.receive(entries[0])
+        if replica is together:
+            replica.receive_all(entries[1:])
+        else:
+            for entry in entries[1:]:
+                replica.receive(entry)
+        told.append([])
+        while feed.has_more():
+            change = feed.take()
+            told[-1].append((*change[:3], *change[4:]))
+    assert told[0] == told[1]
+    assert len(told[0]) == (0 if code == 3 else 18)
+    assert together.resume() == each.resume()
+
+
 def test_effects_that_are_asked_for_come_from_a_run_as_well(log: Log) -> None:
     replica, _ = twins()
     replica.note_effects()

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ucore import UMap, Update, UStack, UVec, codes
-from ucore.runs import Run, read_run
+from ucore.base import ABSENT, Effect
+from ucore.runs import Run, effects_of, read_run
 
 PUT, APPEND, INCREMENT = codes.PUT, codes.APPEND, codes.INCREMENT
 LAST = 2**63 - 1
@@ -91,10 +92,32 @@ def test_what_is_taken_as_a_run_comes_to_the_same_as_one_by_one(cls: Any, ops: l
     together, each = cls(), cls()
     before = together._tree.position
     plains = [[1, list(op)] for op in ops]
-    if not together._tree.apply_run(plains, before + len(plains)):
+    told: list[Effect] = []
+    if not together._tree.apply_run(plains, before + len(plains), effects=told):
+        assert told == []
         return
+    expected: list[Effect] = []
     for position, plain in enumerate(plains, before + 1):
-        applied = each._tree.apply(Update.from_plain(plain), position)
+        applied = each._tree.apply(Update.from_plain(plain), position, effects=expected)
         assert applied.failure is None
     assert repr(together.dump()) == repr(each.dump())
+    assert repr([effect[1:] for effect in told]) == repr([effect[1:] for effect in expected])
+    assert all(effect.node is together for effect in told)
     together._tree.audit()
+
+
+def test_a_run_tells_what_each_of_its_changes_does() -> None:
+    m = UMap[str, int](a=1)
+    run = Run(PUT, (0, 0), ("a", "b", "a"), (2, 3, 4))
+    assert [effect[1:] for effect in effects_of(run, m, m)] == [
+        ("put", "a", 1, 2), ("put", "b", ABSENT, 3), ("put", "a", 2, 4),
+    ]  # fmt: skip
+    run = Run(INCREMENT, (0, 0), ("a", "b", "a"), (2, 3, 4))
+    assert [effect[1:] for effect in effects_of(run, m, m)] == [
+        ("put", "a", 1, 3), ("put", "b", ABSENT, 3), ("put", "a", 3, 7),
+    ]  # fmt: skip
+    v = UVec[int]([1])
+    run = Run(APPEND, (0, 0), (), (2, 3))
+    assert [effect[1:] for effect in effects_of(run, v, v)] == [
+        ("insert", 1, ABSENT, 2), ("insert", 2, ABSENT, 3),
+    ]  # fmt: skip

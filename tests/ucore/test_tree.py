@@ -576,13 +576,17 @@ def appends(*values: Any, target: tuple[int, int] = (0, 0)) -> list[Any]:
     ],
 )
 def test_a_run_is_applied_as_if_one_by_one(make: Any, plains: list[Any]) -> None:
-    together, each = make(), make()
-    position = together._tree.position + len(plains)
-    for at, plain in enumerate(plains, together._tree.position + 1):
-        each._tree.apply(Update.from_plain(plain), at)
-    assert together._tree.apply_run(plains, position)
-    assert together.dump() == each.dump()
-    together._tree.audit()
+    each, told = make(), []
+    for plain in plains:
+        each._tree.apply(Update.from_plain(plain), each._tree.position + 1, effects=told)
+    expected = [effect[1:] for effect in told]
+    effects: list[Effect] = []
+    for noted in (None, effects):
+        together = make()
+        assert together._tree.apply_run(plains, each._tree.position, effects=noted)
+        assert together.dump() == each.dump()
+        together._tree.audit()
+    assert [effect[1:] for effect in effects] == expected
 
 
 @pytest.mark.parametrize(

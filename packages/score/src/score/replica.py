@@ -308,12 +308,15 @@ class Replica:
             self._append(row, encoded[index], update)
 
     def _append_run(self, run: EntryRun, encoded: list[bytes], start: int, stop: int) -> bool:
-        """Apply these entries in one go, if nobody wants to know what each of them does."""
-        if self.feeds or self._since is not None:
-            return False
+        """Apply these entries in one go, if that can be done."""
+        noted = self.feeds or self._since is not None
+        effects: list[Effect] | None = [] if noted else None
         position = run.rows[stop - 1][0]
-        if not self.tree.apply_run(run.changes[start:stop], position):
+        if not self.tree.apply_run(run.changes[start:stop], position, effects=effects):
             return False
+        if effects is not None:
+            for row, effect in zip(run.rows[start:stop], effects, strict=True):
+                self._tell(Entry._make(row), [effect])
         chain = self._chain
         for one in encoded[start:stop]:
             chain = next_chain(chain, one)
@@ -382,11 +385,14 @@ class Replica:
         effects: list[Effect] = []
         applied = self.tree.apply(update, entry.position, effects=effects)
         if effects:
-            for feed in self.feeds:
-                feed.offer(entry, effects)
-            if self._since is not None:
-                self._since += effects
+            self._tell(entry, effects)
         return applied
+
+    def _tell(self, entry: Entry, effects: list[Effect]) -> None:
+        for feed in self.feeds:
+            feed.offer(entry, effects)
+        if self._since is not None:
+            self._since += effects
 
     # ------------------------------------------------------------ this view's own changes
 

@@ -35,6 +35,11 @@ def _replace(
     change: Change, node: Node, raw: Raw, key: object, value: object, old: object
 ) -> object:
     """Put *value* (a literal becomes a node) in *old*'s place; returns what is stored."""
+    if type(value) is not Literal and not isinstance(old, Node):
+        _set(raw, key, value)
+        if change.effects is not None:
+            note(change.effects, node, "put", key, old, value)
+        return value
     was = builtin(old) if change.effects is not None else None
     if isinstance(old, Node):
         change.detach(old)
@@ -49,10 +54,8 @@ def _replace(
 def put(change: Change, node: Node, raw: Raw, arguments: tuple[object, object]) -> None:
     key, value = arguments
     old = _get(raw, key, ABSENT)
-    if change.undo is None and type(value) is not Literal and not isinstance(old, Node):
+    if change.plain and type(value) is not Literal and not isinstance(old, Node):
         _set(raw, key, value)  # what _replace comes to: a log is mostly this
-        if change.effects is not None:
-            note(change.effects, node, "put", key, old, value)
         return
     if change.undo is not None:
         _undo_put(change, node, key, old)

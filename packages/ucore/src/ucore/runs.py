@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from . import codes
-from .base import NodeId
+from .base import ABSENT, Effect, Node, NodeId, note
 from .primitives import NATIVE_TYPES, QUICK_KEYS, are_natives
 
 _LENGTHS: Final = {codes.PUT: 5, codes.APPEND: 4, codes.INCREMENT: 5}
@@ -52,6 +52,23 @@ def read_run(plains: list[Any]) -> Run | None:
     if not are_natives(values, kinds) or not all(are_natives(k, QUICK_KEYS) for k in keys):
         return None
     return Run(code, (positions[0], ordinals[0]), keys[0] if keys else (), values)
+
+
+def effects_of(run: Run, node: Node, raw: Any) -> list[Effect]:
+    """What each change of *run* does to *node*, whose content *raw* is before the first."""
+    effects: list[Effect] = []
+    if run.code == codes.APPEND:
+        for index, value in enumerate(run.values, len(raw)):
+            note(effects, node, "insert", index, ABSENT, value)
+        return effects
+    now: dict[object, Any] = {}
+    for key, value in zip(run.keys, run.values, strict=True):
+        old = now[key] if key in now else dict.get(raw, key, ABSENT)
+        if run.code == codes.INCREMENT and old is not ABSENT:
+            value = old + value
+        now[key] = value
+        note(effects, node, "put", key, old, value)
+    return effects
 
 
 def _is_one(column: tuple[Any, ...]) -> bool:

@@ -39,7 +39,7 @@ from .map_ops import incremented_by_all
 from .ops import OPERATIONS, Step, is_count
 from .primitives import DEPTH_MAX, Plain
 from .registry import short
-from .runs import read_run
+from .runs import effects_of, read_run
 from .updatable import Update
 
 DEBUG: Final = os.environ.get("UCORE_DEBUG", "") not in ("", "0")
@@ -126,11 +126,13 @@ class Tree:
             return tuple.__new__(Applied, (results, None, None))  # a third of what Applied() takes
         return Applied(results, None, Update(undo[::-1]) if inverse and undo is not None else None)
 
-    def apply_run(self, plains: list[Any], position: int) -> bool:
+    def apply_run(
+        self, plains: list[Any], position: int, *, effects: list[Effect] | None = None
+    ) -> bool:
         """Apply these updates (plain forms), of which the last is the change at *position*.
 
         Only if all of them together come to the same as each by ``apply`` (see ``runs``): otherwise
-        nothing has happened, and the answer is False.
+        nothing has happened, and the answer is False.  *effects* is extended by one for each.
         """
         assert position - self.position >= len(plains), f"{len(plains)} changes up to {position}"
         run = read_run(plains)
@@ -147,6 +149,8 @@ class Tree:
                 return False
         elif len(self.nodes) > 1 and any(isinstance(raw.get(key), Node) for key in run.keys):
             return False
+        if effects is not None:
+            effects += effects_of(run, node, raw)
         self.interrupted = True
         if run.keys:
             dict.update(raw, pairs)
