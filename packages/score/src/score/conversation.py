@@ -248,7 +248,7 @@ class Conversation:
                 message = wire.next_message()
                 # What a change brings comes first: ``match`` asks about each class in turn.
                 if type(message) is Entries:
-                    self._receive_entries(*message)
+                    self._receive_entries(message.channel, message.entries)
                 elif type(message) is Taken:
                     self._answers["submit", message.seq] = message
                 elif message is NEED_DATA:
@@ -287,7 +287,8 @@ class Conversation:
         return answer
 
     def _receive_entries(self, channel: int, entries: list[bytes]) -> None:
-        self.entry_bytes += sum(map(len, entries))
+        for entry in entries:  # one, mostly: sum and map cost more than it does
+            self.entry_bytes += len(entry)
         place = self._places.get(channel)
         replica = place() if place is not None else None
         if replica is not None:
