@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,44 @@ def test_a_store_with_a_damaged_log_is_refused_and_left_alone(tmp_path: Path, lo
     with pytest.raises(StoreUnusable, match=r"b\.db-wal is damaged \(the bytes from 32 on are not"):
         SqliteStore(str(path))
     assert (tmp_path / "b.db-wal").read_bytes() == bad
+
+
+def test_a_commit_torn_over_an_older_rounds_frames_has_happened_or_not(tmp_path: Path) -> None:
+    """The power goes: of each sector that the last commit wrote, the disk has the older or the newer bytes."""
+    choose = random.Random(5)
+    path, sector = tmp_path / "d.db", 512
+    store = SqliteStore(str(path))
+    for n in range(30):
+        store.commit(Commit(new_groups=(NewGroup(f"g{n}", bytes(16)),)))
+    store._checkpoint()
+    seen = set()
+    for n in range(6):
+        before = Path(f"{path}-wal").read_bytes()
+        was = store.list_groups("", 99)
+        new = tuple(NewGroup(f"h{n}-{i}" * 60, bytes(16)) for i in range(1 + 4 * n))
+        store.commit(Commit(new_groups=new))
+        after, are = Path(f"{path}-wal").read_bytes(), store.list_groups("", 99)
+        before = after[:HEADER] + before[HEADER:]  # SQLite syncs a new header before what follows
+        older, newer = before.ljust(len(after), b"\0"), after
+        differ = [
+            at for at in range(0, len(after), sector) if older[at:][:sector] != newer[at:][:sector]
+        ]
+        for kept in [
+            differ,
+            [],
+            *([at for at in differ if choose.random() < choose.random()] for _ in range(20)),
+        ]:
+            torn = bytearray(older)
+            for at in kept:
+                torn[at : at + sector] = newer[at : at + sector]
+            assert damage(bytes(torn)) is None
+            copy = tmp_path / "torn.db"
+            copy.write_bytes(path.read_bytes())
+            Path(f"{copy}-wal").write_bytes(torn)
+            found = SqliteStore(str(copy))
+            groups = found.list_groups("", 99)
+            found.close()
+            assert groups in (was, are)
+            seen.add(groups == are)
+    store.close()
+    assert seen == {False, True}

@@ -15,6 +15,10 @@ Rules
 Why a thread of our own: ``trio.to_thread.run_sync`` costs 216 us a call, more than twice what the
 fdatasync it would wait for takes; a queue and one wake-up of the loop cost half of that.  A store
 in memory never waits, so even that is too much for it: ``InlineCommitter`` answers at once.
+
+What wakes the thread makes no difference: there and back by way of a ``SimpleQueue``, a lock, an eventfd or a pipe
+takes the same within 5 us of 30, most of it the kernel's waking of two threads.  Giving the GIL away behind a
+submit, so that the thread need not wait for the end of the loop's step, makes a set 60 us longer.
 """
 
 from __future__ import annotations
