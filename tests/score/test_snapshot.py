@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,8 @@ from score_server.wire.entry import snapshot_digest
 from score_server.wire.errors import RemoteProtocolError
 from score_server.wire.messages import MALFORMED, OUT_OF_ORDER, Joined, SnapshotInfo
 from ucore import UMap, UStack, UVec
-from ucore.errors import MalformedUpdateError
+from ucore.errors import MalformedUpdateError, UnstorableError
+from ucore.primitives import DEPTH_MAX
 
 INCARNATION, CHAIN, DATA = b"i" * 16, b"c" * 16, b"snapshot!"
 INFO = SnapshotInfo(CHAIN, len(DATA), snapshot_digest(DATA))
@@ -74,13 +76,33 @@ def test_an_empty_tree_is_of_the_same_kind_and_takes_the_dump(kind: type) -> Non
     [
         (b"", "cannot be read"),
         (b"\xff", "cannot be read"),
-        (b"\x81" * 80 + b"\x00", "cannot be read"),
+        (b"\x81" * 140 + b"\x00", "cannot be read"),
         (codec.encode([1, 8, None, [35, 0, 0]]), "snapshot of change 7 says it is of 8"),
     ],
 )
 def test_bytes_that_are_no_dump_of_that_change_are_malformed(data: bytes, text: str) -> None:
     with pytest.raises(MalformedUpdateError, match=text):
         decode_dump(data, 7)
+
+
+def test_the_deepest_leaf_in_the_deepest_container_comes_back() -> None:
+    """Each was put there by a change of its own, which is not so deep."""
+    root: Any = UVec()
+    innermost = root
+    for _ in range(DEPTH_MAX - 1):
+        innermost.append([])
+        innermost = innermost[0]
+    leaf: tuple[object, ...] = ()
+    for _ in range(DEPTH_MAX - 1):
+        leaf = (leaf,)
+    innermost.append(leaf)
+    with pytest.raises(UnstorableError):
+        innermost.append((leaf,))
+    tree = root._tree
+    again = empty(tree)
+    again.load(decode_dump(encode_dump(tree), tree.position))
+    assert again.root == root
+    assert encode_dump(again) == encode_dump(tree)
 
 
 @pytest.mark.parametrize("plain", [None, 7, [], [1]])

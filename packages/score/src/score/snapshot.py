@@ -19,7 +19,9 @@ from ucore.errors import MalformedUpdateError
 from ucore.node import Container
 from ucore.tree import Tree
 
-from .payload import PAYLOAD_DEPTH_MAX
+# The deepest leaf that ucore stores (64 levels), in the deepest container (64), in a dump: what a series of
+# changes has built is deeper than any of them.
+SNAPSHOT_DEPTH_MAX = 64 + 64 + 8
 
 _ROOTS: dict[str, type[Container]] = {"map": UMap, "vec": UVec, "stack": UStack}
 
@@ -115,7 +117,8 @@ def empty_of(kind: str) -> Tree:
 
 def encode_dump(tree: Tree) -> bytes:
     """The snapshot of what *tree* holds: equal states give equal bytes."""
-    return codec.encode(tree.dump())
+    # Loosely: what is in a tree was checked when it came in, its depth as well.
+    return codec.encode_loosely(tree.dump())
 
 
 def decode_dump(data: bytes, position: int) -> object:
@@ -126,7 +129,7 @@ def decode_dump(data: bytes, position: int) -> object:
     """
     try:
         # Loosely: ucore looks at every value anyway, and refuses what is not plain.
-        plain = codec.decode_loosely(data, depth_max=PAYLOAD_DEPTH_MAX)
+        plain = codec.decode_loosely(data, depth_max=SNAPSHOT_DEPTH_MAX)
     except codec.DecodeError as error:
         raise MalformedUpdateError(f"a snapshot cannot be read: {error}") from error
     if type(plain) is list and len(plain) > 1 and plain[1] != position:
