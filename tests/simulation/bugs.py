@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from types import CodeType
 from typing import Any, NamedTuple
 
-from score import client, replica, session, snapshot, view
+from score import client, conversation, replica, session, snapshot, view
+from score.tools import compaction
 from score_server.core import (
+    compactors,
     core,
     cursor,
     deletion,
@@ -83,6 +85,7 @@ def planted(bug: Bug | None) -> Iterator[None]:
 
 C, S, G, OUT = core.Core, sequencer.Sequencer, group.Group, outgoing.Outgoing
 SN = snapshots.Snapshots
+CO = compactors.Compactors
 
 BUGS = [
     Bug(name.strip(), edits)
@@ -265,6 +268,38 @@ BUGS = [
         ("damage of one group ends the connections of those who are on it",
          (C._damage, "self._end_channel(cursor.peer, cursor.channel, GROUP_DAMAGED, text)",
           "self._fail(cursor.peer, GROUP_DAMAGED, text)")),
+        # ------------------------------------------------ asking for snapshots
+        ("a snapshot is asked for before it is worth it",
+         (G.wants_snapshot, "> self.wanted_at", "> self.wanted_at // 2")),
+        ("a snapshot is asked for at every commit",
+         (G.ask_later, "self.wanted_at = ", "")),
+        ("a snapshot is asked for once and never again",
+         (G.publish_trim, "self.wanted_at = self._overdue_at()", "pass")),
+        ("a log that was long before its group came into memory is not asked for",
+         (G.__init__, "self.wanted_at = self._overdue_at()",
+          "self.wanted_at = max(self._overdue_at(), self.log_bytes * 3)")),
+        ("the limit is one of the whole log, not of its tail",
+         (G._overdue_at, "self.snapshot.log_bytes + ", "")),
+        ("who makes snapshots and comes again is not asked",
+         (CO.add, "self._peers[peer.number] = peer",
+          "known = self.__dict__.setdefault('known', set())\n"
+          "    if peer.label not in known: self._peers[peer.number] = peer\n"
+          "    known.add(peer.label)")),
+        ("who comes to make snapshots is not told what is overdue",
+         (CO.add, "if group.is_overdue():", "if False:")),
+        ("only the first of those who make snapshots is asked",
+         (CO.ask, "self._peers.values()", "list(self._peers.values())[:1]")),
+        ("who made snapshots and is gone is still asked",
+         (CO.remove, "self._peers.pop(peer.number, None)", "pass")),
+        ("the client forgets all but one of the snapshots that it is asked for",
+         (conversation.Conversation.wanted, "return list(wanted)", "return list(wanted)[:1]")),
+        ("what the client is asked for in its welcome is forgotten",
+         (compaction.follow, "delays = client.delays()\n                while",
+          "delays = client.delays(); link.conversation.wanted()\n                while")),
+        ("what grew while nobody made snapshots is passed over",
+         (compaction.follow, "if group.tail_bytes > max(", "if 0 > max(")),
+        ("a group that cannot be folded ends the making of snapshots",
+         (compaction._try, "except (ScoreError, UCoreError) as error:", "except UCoreError as error:")),
         # ------------------------------------------------ whole groups
         ("a deletion is told before it is durable",
          (deletion.Deletions.delete_known, "OVERLOADED, 0, text), number)", "OVERLOADED, 0, text), 0)")),

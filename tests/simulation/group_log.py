@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NamedTuple, NoReturn
 
+from score_server.core import group as groups
 from score_server.stores.base import NewChunk, NewTrim, SnapshotState
 from score_server.wire.entry import Entry, next_chain
 
@@ -40,6 +41,7 @@ class Log:
         contents, nodes: what it holds at each position that it can be at.
         snapshots: all that it ever had, by position; *snapshot* is the one it has.
         spoilt: the positions of those that have rotted where no store notices it.
+        log_bytes: the length of all its entries, also of those that were trimmed.
         begun, gone: the oracle's moments when it was durable, and when somebody was told that it is deleted.
     """
 
@@ -54,6 +56,7 @@ class Log:
         self.base = 0  # where it begins: the position of what was imported, if anything was
         self.entries: list[Entry] = []
         self.encoded: list[bytes] = []
+        self.log_bytes = 0
         self.folded: dict[int, Folded] = {}
         self.durable_at: dict[int, float] = {}
         self.contents: dict[int, Any] = {0: plain(self.fold.root)}
@@ -84,6 +87,7 @@ class Log:
         self.chains[position] = next_chain(self.chains[self.head], encoded)
         self.entries.append(entry)
         self.encoded.append(encoded)
+        self.log_bytes += len(encoded)
         self.folded[position] = folded
         self.durable_at[position] = now
         self.contents[position], self.nodes[position] = folded.content, folded.nodes
@@ -106,6 +110,20 @@ class Log:
         ]
 
     # ------------------------------------------------------------ snapshots
+
+    @property
+    def tail_bytes(self) -> int:
+        """How long it was since its snapshot was offered."""
+        return self.log_bytes - (self.snapshot.state.log_bytes if self.snapshot else 0)
+
+    @property
+    def limit(self) -> float:
+        """How long its tail may be before somebody is asked for a snapshot."""
+        size = self.snapshot.state.size if self.snapshot else 0
+        return max(groups.TAIL_BYTES_MIN, groups.TAIL_PER_SNAPSHOT * size)
+
+    def is_overdue(self) -> bool:
+        return self.tail_bytes > self.limit
 
     def take_chunk(self, chunk: NewChunk) -> None:
         if chunk.offset == 0:
@@ -160,6 +178,10 @@ class Log:
                 "P4",
                 f"the snapshot of {position} holds {content!r}, the fold gives {self.contents[position]!r}",
             )
+        sizes = zip(self.entries, self.encoded, strict=True)
+        least = sum(len(encoded) for entry, encoded in sizes if entry.position <= position)
+        if not least <= state.log_bytes <= self.log_bytes:
+            self._fail("P4", f"{state} is of a log of {least} to {self.log_bytes} bytes")
         if self.snapshot is not None and position <= self.snapshot.state.position:
             self._fail("P1", f"a snapshot of {position} takes the place of {self.snapshot.state}")
         self.snapshot = self.snapshots[position] = Snapshot(state, data)

@@ -60,6 +60,13 @@ class Connection:
     def over(self) -> bool:
         return self.client_closed and self.server_closed
 
+    @property
+    def is_moving(self) -> bool:
+        """Whether something is on its way: bytes, or the word that it has ended."""
+        there = not self.server_closed and bool(self.to_server.data or self.to_server.end)
+        is_read = not self.client_closed and self.client_end is None
+        return there or (is_read and bool(self.to_client.data or self.to_client.end))
+
     def cut(self, choose: random.Random) -> None:
         for pipe in (self.to_server, self.to_client):
             pipe.cut(choose.choice((0, len(pipe.data), choose.randrange(len(pipe.data) + 1))))

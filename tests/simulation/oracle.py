@@ -47,6 +47,7 @@ PROMISES = {
     "P6": "what was refused never takes effect; a failed intent changes nothing",
     "P7": "an unknown outcome resolves to exactly one answer",
     "P8": "once faults stop and each client has synced, all replicas are equal",
+    "asks": "snapshots are asked for where a log has grown long, and then made",
     "protocol": "nobody breaks the protocol, nothing raises what is not documented",
 }
 

@@ -28,12 +28,13 @@ from score_server.core.events import (
     Wake,
 )
 from score_server.shell.committer import Clerk
-from score_server.stores.base import StoreBroken, StoreFull
+from score_server.stores.base import Commit, StoreBroken, StoreFull
 from score_server.wire import connection as wire
 from score_server.wire.errors import RemoteProtocolError
 from score_server.wire.messages import SessionOpened, Submit
 from score_server.wire.runs import Input, SubmitRun, TakenRun
 
+from .companion import Asks
 from .disk import SimStore
 from .network import Connection
 
@@ -66,6 +67,7 @@ class SimServer:
         self.core = Core(
             self.store.load(), world.limits, world.new_id, "simulated", world.clock_ms()
         )
+        self.asks = Asks(world.oracle, self.core) if world.companions else None
         self.peers: dict[int, Peer] = {}
         self.commit: StartCommit | None = None
         self.written = False
@@ -116,6 +118,8 @@ class SimServer:
                     break
                 if peer.session is not None:
                     self._note_submitted(peer.session, message)
+                if self.asks is not None:
+                    self.asks.heard(peer.connection, message)
                 events.append(Received(number, message))
         except RemoteProtocolError as error:
             self._world.oracle.fail("protocol", f"a client broke the protocol: {error}")
@@ -163,6 +167,8 @@ class SimServer:
         for message in messages:
             if type(message) is SessionOpened:
                 peer.session = message.session
+            if self.asks is not None:
+                self.asks.told(peer.connection, message)
             for each in message.each() if isinstance(message, TakenRun) else (message,):
                 self._world.oracle.answered(peer.session, number, each)
         if messages:
@@ -202,7 +208,7 @@ class SimServer:
             self._world.crash_server()
             return "sync failed"
         self.commit, self.written = None, False
-        self._handle(Committed())
+        self._handle(Committed(), batch=commit.batch)
         return "sync"
 
     def tick(self) -> None:
@@ -224,11 +230,16 @@ class SimServer:
         peer.connection.to_client.finish("reset")
         del self.peers[peer.connection.number]
         self.woken.pop(peer.connection.number, None)
+        if self.asks is not None:
+            self.asks.gone(peer.connection)
         self._handle(Disconnected(peer.connection.number))
 
-    def _handle(self, *events: Event) -> None:
+    def _handle(self, *events: Event, batch: Commit | None = None) -> None:
+        """*batch*: it has become durable with them."""
         self._do(self.core.handle_all(events, self._world.clock_ms()))
         self._check_residents()
+        if self.asks is not None:
+            self.asks.check(batch)
 
     def _check_residents(self) -> None:
         """A group is in memory while it is in use, and there is one of it."""

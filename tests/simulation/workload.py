@@ -169,6 +169,10 @@ class Process:
                 self.ask(call)
         self.is_at_barrier = True
         self.task.pause("the others", self.world.all_at_barrier)
+        if self.number == 0:
+            self.world.settle(self)
+        elif not self.world.is_settled:
+            self.task.pause("the companions", lambda: self.world.is_settled)
         for group in self.world.damaged_groups():
             self.come_to_know_damage(group)
         for group in self.world.groups():
@@ -208,12 +212,17 @@ class Process:
 
     def connect(self) -> None:
         self.client = None
-        while self.client is None:
+        self.client = self.patient_client()
+
+    def patient_client(self) -> Client:
+        """As a program makes one that tries again."""
+        while True:
+            healing = self.world.healing
             try:
-                self.client = self.another_client()
+                return self.another_client()
             except score.DeadlineExceeded as error:
                 self.world.note(f"{self.name} cannot connect: {error}")
-                self.check_patience(self.world.healing, str(error))
+                self.check_patience(healing, str(error))
 
     def structure(self, group: str) -> Any:
         if group not in self.structures:
@@ -440,10 +449,6 @@ def _first_of_last(results: list[Any]) -> Any:
     return results[-1][0]
 
 
-def _twice_the_last(results: list[Any]) -> Any:
-    return results[-1:] * 2
-
-
 def _tail(count: int) -> Callable[[list[Any]], Any]:
     return lambda results: results[-count:]
 
@@ -511,7 +516,7 @@ def _batch(s: Any, op: Op) -> Answer:
             b.push(op.tag)
             b.push(op.tag + "b")
     if op.group[0] == "s":
-        return _twice_the_last, b.results  # one operation stores both
+        return lambda results: results[-1:] * 2, b.results  # one operation stores both
     return _tail(len(b.results)), b.results
 
 

@@ -27,6 +27,7 @@ from score_server.shell.server import Clock
 from score_server.shell.sweeper import Swept
 from score_server.wire.limits import Limits
 
+from .companion import Asks, Companion, settle
 from .disk import Disk
 from .network import Connection
 from .oracle import Oracle, Violation
@@ -51,6 +52,14 @@ BOUNDS: dict[tuple[Any, str], tuple[float | None, ...]] = {
     (groups, "TAIL_BYTES_MIN"): (None, 300),
     (compaction, "TAIL_BYTES_MIN"): (None, 300),
     (compaction, "CHUNK_BYTES"): (64, 64, 20),
+}
+# How many make snapshots when asked, and when that is: after a few changes.
+COMPANIONS = (0, 0, 0, 0, 0, 0, 1, 2)
+COMPANIONS_BOUNDS: dict[tuple[Any, str], tuple[float, ...]] = {
+    (groups, "TAIL_BYTES_MIN"): (150, 300, 500),
+    (groups, "TAIL_PER_SNAPSHOT"): (2, 2, 1),
+    (compaction, "TAIL_BYTES_MIN"): (150, 300),
+    (compaction, "TAIL_FACTOR"): (2, 1),
 }
 SHELL_BOUNDS: dict[tuple[Any, str], tuple[float | None, ...]] = {
     (hub, "TICK_S_MAX"): (
@@ -147,6 +156,24 @@ class World:
             )
             for client, plan in enumerate(plans)
         ]
+        self.companions: list[Companion] = []
+        self.is_settled = True
+        if not options.shell:
+            self._add_companions(random.Random(f"{seed}/companions"))
+
+    def _add_companions(self, choose: random.Random) -> None:
+        count = choose.choice(COMPANIONS)
+        if count:
+            self.is_settled = False
+            self.bounds |= {
+                place: choose.choice(values) for place, values in COMPANIONS_BOUNDS.items()
+            }
+            first = len(self.processes)
+            self.companions = [Companion(self, first + number) for number in range(count)]
+
+    @property
+    def everybody(self) -> list[Process]:
+        return [*self.processes, *self.companions]
 
     # ------------------------------------------------------------ for the parts
 
@@ -183,6 +210,36 @@ class World:
 
     def all_at_barrier(self) -> bool:
         return all(process.is_at_barrier for process in self.processes)
+
+    # ------------------------------------------------------------ companions
+
+    def asks(self) -> Asks:
+        """What the server has asked for; it is there."""
+        assert isinstance(self.server, SimServer), "companions are of the first layer"
+        assert self.server.asks is not None, "there are companions"
+        return self.server.asks
+
+    def companions_rest(self) -> bool:
+        """Whether all of them wait to be asked, and nobody is about to ask."""
+        server = self.server
+        if not isinstance(server, SimServer) or server.commit is not None:
+            return False
+        if not all(
+            c.is_at_rest() and c.number not in self.waiting_to_begin for c in self.companions
+        ):
+            return False
+        labels = {companion.name for companion in self.companions}
+        return not any(
+            connection.is_moving or connection.number in server.woken
+            for connection in self.connections.values()
+            if connection.label in labels
+        )
+
+    def settle(self, process: Process) -> None:
+        """*process* sees to it that those who make snapshots have come to rest."""
+        if self.companions:
+            settle(process)
+            self.is_settled = True
 
     def connect(self, process: Process) -> Connection | None:
         """A new connection, or None if nobody listens."""
@@ -251,7 +308,7 @@ class World:
             found += server.possible_events()
         elif now >= self.server_back_at:
             found.append(("server", self.start_server))
-        for process in self.processes:
+        for process in self.everybody:
             task = process.task
             if process.number in self.waiting_to_begin:
                 if now >= self.waiting_to_begin[process.number]:
@@ -267,7 +324,7 @@ class World:
             pipes = (connection.to_client, connection.to_server)
             moments += [pipe.stalled_until for pipe in pipes]
             moments += [connection.heals_at or 0.0]
-        for process in self.processes:
+        for process in self.everybody:
             if process.number in self.waiting_to_begin:
                 moments.append(self.waiting_to_begin[process.number])
             elif not process.task.done and process.task.until is not None:
@@ -399,7 +456,7 @@ class World:
             self.server.stop()
 
     def _crash_client(self) -> None:
-        live = [p for p in self.processes if not p.task.done]
+        live = [p for p in self.everybody if not p.task.done]
         if not live:
             return
         process = self.choose.choice(live)
@@ -468,7 +525,7 @@ class World:
         for connection in self.connections.values():
             connection.heal()
             connection.to_client.stalled_until = connection.to_server.stalled_until = 0.0
-        for process in self.processes:
+        for process in self.everybody:
             process.doomed_sends = 0
             if process.number in self.waiting_to_begin:
                 self.waiting_to_begin[process.number] = self.now
@@ -504,7 +561,7 @@ class World:
         """Unwind what still runs."""
         if self.server is not None:
             self.server.kill()
-        for process in self.processes:
+        for process in self.everybody:
             if not process.task.done:
                 process.task.kill()
 
