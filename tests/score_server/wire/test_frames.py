@@ -110,7 +110,7 @@ def test_of_what_was_cut_off_nothing_is_kept() -> None:
         assert buffer.next_body(MIB) is not None
         assert buffer.next_body(MIB) is None
         assert len(buffer) == len(rest)
-        assert len(buffer._data) == len(rest)
+        assert len(buffer.data) == len(rest)
 
 
 def test_a_length_over_the_limit_is_refused_with_its_first_four_bytes() -> None:

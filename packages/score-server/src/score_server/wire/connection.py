@@ -151,7 +151,7 @@ class Connection:
         standing = self.standing
         try:
             while standing.connection is not _ENDED:
-                if not self._left and not self._next_frame():
+                if not self._left and not (self._buffer.data and self._next_frame()):
                     return CONNECTION_CLOSED if self._at_end else NEED_DATA
                 message = self._next_in_frame()
                 if self._accept(message):
@@ -252,13 +252,11 @@ class Connection:
             count, self._at = read_count(body)
         except FieldError as error:
             raise RemoteProtocolError(MALFORMED, str(error)) from error
-        self._body, self._left, self._room = body, count, self._items_taken_max()
-        self._take_room(count)
+        self._body, self._left, self._room = body, count, self._items_taken_max() - count
+        self._check_room()
         return True
 
-    def _take_room(self, items: int) -> None:
-        """Count *items* more in the frame that is being read."""
-        self._room -= items
+    def _check_room(self) -> None:
         if self._room < 0:
             text = f"a frame of more than the {self._items_taken_max()} items allowed"
             raise RemoteProtocolError(TOO_LARGE, text)
@@ -272,7 +270,8 @@ class Connection:
         except VersionError as error:
             raise RemoteProtocolError(VERSION_UNSUPPORTED, str(error)) from error
         if type(message) in _LISTING:
-            self._take_room(_listed(message))
+            self._room -= _listed(message)
+            self._check_room()
         self._left -= 1
         if not self._left:
             if self._at != len(self._body):

@@ -19,7 +19,7 @@ for each field was half of what a message cost.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from .entry import CHAIN_BYTES, INCARNATION_BYTES, SESSION_BYTES, SNAPSHOT_DIGEST_BYTES
 from .heads import ARRAY, BYTES, INTEGER, LENGTHS, TEXT_STRING, head
@@ -381,12 +381,19 @@ FIELDS: dict[type[Message], tuple[Kind, ...]] = {
     Error: (_ERROR_CODE, _CHANNEL_OR_0, _TEXT),
 }
 
-# What reading and writing need, looked up by code and by class: for each field its bounds and, if it is
-# no integer, who reads or writes it.
+_Call = TypeVar("_Call", bound=Callable[..., object])
+
+
+def _bounded(field: Kind, call: _Call) -> tuple[int, int, _Call | None]:
+    """An integer's bounds, or what to call for any other *field*."""
+    return (*field.bounds, None) if field.bounds else (0, 0, call)
+
+
+# What reading and writing need, looked up by code and by class.
 _READERS = {
     code: (
         kind,
-        tuple((field.bounds or (0, 0), not field.bounds and field.read) for field in FIELDS[kind]),
+        tuple(_bounded(field, field.read) for field in FIELDS[kind]),
         kind in (Hello, Welcome),
     )
     for code, kind in MESSAGES.items()
@@ -394,7 +401,7 @@ _READERS = {
 _WRITERS = {
     kind: (
         head(len(fields) + 1, ARRAY) + head(CODES[kind]),
-        tuple((field.bounds or (0, 0), not field.bounds and field.write) for field in fields),
+        tuple(_bounded(field, field.write) for field in fields),
     )
     for kind, fields in FIELDS.items()
 }
@@ -411,7 +418,7 @@ def encode_message(message: Message) -> bytes:
     parts = [first]
     add = parts.append
     try:
-        for ((low, high), write), value in zip(writers, message, strict=True):
+        for (low, high, write), value in zip(writers, message, strict=True):
             if write:
                 write(value, add)
             elif type(value) is int and low <= value <= high:
@@ -482,7 +489,7 @@ def read_message(data: bytes, at: int) -> tuple[Message, int]:
     add = values.append
     value: Any
     try:
-        for (low, high), read in readers:
+        for low, high, read in readers:
             if read:
                 value, at = read(data, at)
                 add(value)

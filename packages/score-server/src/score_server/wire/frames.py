@@ -24,27 +24,29 @@ class FrameBuffer:
     """Bytes that have come and were not yet cut into frames.
 
     What came in one piece is kept as it is; only a frame that comes in several is put together.
+
+    *data*: nothing, if there is no more to cut; else the rest, and before it perhaps what was cut off.
     """
 
-    __slots__ = ("_at", "_data")
+    __slots__ = ("_at", "data")
 
     def __init__(self) -> None:
-        self._data: bytes | bytearray = b""
+        self.data: bytes | bytearray = b""
         self._at = 0  # what stands before has been cut off
 
     def __len__(self) -> int:
-        return len(self._data) - self._at
+        return len(self.data) - self._at
 
     def append(self, data: bytes) -> None:
-        if not self._data:
-            self._data = data
+        if not self.data:
+            self.data = data
             return
-        if isinstance(self._data, bytes):
-            self._data = bytearray(self._data)
-        self._data += data
+        if isinstance(self.data, bytes):
+            self.data = bytearray(self.data)
+        self.data += data
 
     def clear(self) -> None:
-        self._data, self._at = b"", 0
+        self.data, self._at = b"", 0
 
     def next_body(self, bytes_max: int) -> bytes | None:
         """Cut the next frame's body off; None when it is not complete.
@@ -53,9 +55,7 @@ class FrameBuffer:
             RemoteProtocolError: TOO_LARGE when it declares more than *bytes_max*, MALFORMED when it
                 declares nothing.
         """
-        data, start = self._data, self._at + LENGTH_BYTES
-        if not data:
-            return None
+        data, start = self.data, self._at + LENGTH_BYTES
         if len(data) < start:
             self._wait_for_more()
             return None
@@ -74,7 +74,7 @@ class FrameBuffer:
             with memoryview(data) as view:
                 body = bytes(view[start:end])
         if end == len(data):
-            self._data, self._at = b"", 0
+            self.data, self._at = b"", 0
         else:
             self._at = end
         return body
@@ -82,7 +82,7 @@ class FrameBuffer:
     def _wait_for_more(self) -> None:
         """Let go of what was cut off: no more may be kept than ``len`` says."""
         if self._at:
-            self._data, self._at = self._data[self._at :], 0
+            self.data, self._at = self.data[self._at :], 0
 
 
 class FrameError(ValueError):
