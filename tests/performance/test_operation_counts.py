@@ -304,14 +304,14 @@ def test_a_blocking_change_makes_a_bounded_number_of_function_calls_in_the_serve
     host.receive(1, submissions(author, 1, 1))
     host.output(1)
     data = submissions(author, 2, 1)
-    assert function_calls(lambda: (host.receive(1, data), host.output(1))) <= 180
+    assert function_calls(lambda: (host.receive(1, data), host.output(1))) <= 140
 
 
 def test_a_pipelined_change_makes_a_bounded_number_of_function_calls_in_the_server() -> None:
     host = Host()
     author = host.connect(1)
     data = submissions(author, 1, 500)
-    assert function_calls(lambda: (host.receive(1, data), host.output(1))) <= 500 * 9
+    assert function_calls(lambda: (host.receive(1, data), host.output(1))) <= 500 * 6
 
 
 def test_a_change_told_to_one_more_makes_a_bounded_number_of_function_calls() -> None:
@@ -329,7 +329,7 @@ def test_a_change_told_to_one_more_makes_a_bounded_number_of_function_calls() ->
 
         return function_calls(work)
 
-    assert (calls(51) - calls(1)) / 50 <= 45
+    assert (calls(51) - calls(1)) / 50 <= 27
 
 
 # ---------------------------------------------------------------- a replica
