@@ -35,7 +35,7 @@ _EDITS: dict[str, tuple[tuple[Any, str, str], ...]] = {
     ),
     "nobody flushes what others have caused": ((H._stir, "self._flusher.set()", "pass"),),
     "what an output asks for is forgotten": (
-        (H._pull, "self._do(effects)", "pass"),
+        (H.output, "self._do(effects, self._now_ms())", "pass"),
     ),
     "time does not pass for the core": ((H.tick, "self.handle(Ticked())", "pass"),),
     "a flag that nobody waits for yet is not set": (

@@ -8,7 +8,7 @@ from score_server.core.feed import REPLY_BYTES, SLICE_BYTES_MAX
 from score_server.core.group import Group
 from score_server.core.outgoing import GROUPS_PER_PAGE, Outgoing
 from score_server.core.peer import Peer
-from score_server.stores.base import GroupState, SnapshotState
+from score_server.stores.base import GroupState, NewEntry, SnapshotState
 from score_server.wire.limits import Limits
 from score_server.wire.messages import (
     Entries,
@@ -64,6 +64,23 @@ def test_a_reply_waits_for_its_entries_and_channels_take_turns() -> None:
     assert list(peer.ready) == [1]
     assert out.output(peer, 999) == [Entries(1, [b"b"]), Synced(1, 2), Synced(2, 1)]
     assert not peer.ready
+
+
+def test_who_has_credit_follows_until_there_is_something_and_again_when_it_is_sent() -> None:
+    out, _, cursor = made()
+    group, peer = cursor.group, cursor.peer
+    cursor.position = cursor.grant = group.recent.after = 2
+    out.stir(cursor)
+    assert not group.followers
+    cursor.credit = 10
+    out.stir(cursor)
+    assert group.followers == {cursor}
+    group.followers.clear()  # as a commit does, which stirs them
+    group.publish([NewEntry("g", 3, 2, b"c", b"")])
+    out.stir(cursor)
+    assert (list(peer.ready), group.followers) == ([1], set())
+    assert out.output(peer, 999) == [Entries(1, [b"c"])]
+    assert group.followers == {cursor}
 
 
 def test_a_part_that_should_be_there_and_is_not_names_the_group() -> None:

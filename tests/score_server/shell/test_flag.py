@@ -36,3 +36,23 @@ async def test_waiting_can_be_cancelled_and_begun_again() -> None:
         nursery.cancel_scope.cancel()
     flag.set()
     await flag.wait()
+
+
+async def test_who_sets_it_again_and_again_keeps_nobody_from_their_turn() -> None:
+    flag = Flag()
+    turns: list[str] = []
+
+    async def insist() -> None:
+        for _ in range(3):
+            flag.set()
+            await flag.wait()
+            turns.append("flag")
+
+    async def another() -> None:
+        await trio.lowlevel.checkpoint()
+        turns.append("another")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(insist)
+        nursery.start_soon(another)
+    assert turns.index("another") < 2

@@ -19,7 +19,7 @@ from score_server.core.events import (
     Ticked,
     Wake,
 )
-from score_server.shell.hub import FOLLOWERS_AT_ONCE, Followed, Hub
+from score_server.shell.hub import FOLLOWERS_AT_ONCE, FOLLOWERS_PER_ANSWER, Followed, Hub
 from score_server.stores.base import Commit, StoreBroken
 from score_server.wire.messages import OVERLOADED, Entries, Hello, Ping, Pong
 
@@ -67,6 +67,20 @@ async def test_who_has_asked_is_sent_to_at_once_and_followers_some_in_each_turn(
     link_stage.hub.deliver(Committed())
     served = [port.number for port in ports if port.calls == ["flush"]]
     assert served == [*range(1, FOLLOWERS_AT_ONCE + 1), ports[-2].number, ports[-1].number]
+    await link_stage.settled()
+    assert all(port.calls == ["flush"] for port in ports)
+
+
+async def test_who_presses_is_heard_before_all_followers_have_been_sent_to(
+    link_stage: Any, autojump_clock: Any
+) -> None:
+    ports = [Port(link_stage.hub, number) for number in range(1, FOLLOWERS_AT_ONCE + 12)]
+    ports[-1].is_asking = True
+    link_stage.core.extra = lambda event: [Wake(port.number) for port in ports]
+    link_stage.hub.somebody_presses = lambda: True
+    link_stage.hub.deliver(Committed())
+    served = [port.number for port in ports if port.calls == ["flush"]]
+    assert served == [*range(1, 2 * FOLLOWERS_PER_ANSWER + 1), ports[-1].number]
     await link_stage.settled()
     assert all(port.calls == ["flush"] for port in ports)
 

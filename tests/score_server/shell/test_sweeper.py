@@ -66,6 +66,19 @@ async def test_who_says_a_lot_does_not_keep_others_waiting(
     assert said.count(1) == 5 * EVENTS_MAX
 
 
+async def test_who_has_said_something_that_nobody_has_read_is_pressing(
+    sweeper_stage: Any, autojump_clock: Any
+) -> None:
+    stage = sweeper_stage
+    client = stage.connect()
+    await client.greet()
+    assert not stage.hub.somebody_presses()
+    client.send(Ping(1))
+    assert stage.hub.somebody_presses()
+    await stage.settled()
+    assert not stage.hub.somebody_presses()
+
+
 async def test_a_socket_is_asked_about_writing_only_while_something_is_left(
     sweeper_stage: Any, autojump_clock: Any
 ) -> None:

@@ -417,7 +417,6 @@ class Core:
             self._end_channel(peer, message.channel, TOO_MANY, text)
             return
         cursor.credit += message.size
-        cursor.group.followers.add(cursor)
         self._out.stir(cursor)
 
     def _ask_outcome(self, peer: Peer, message: AskOutcome) -> None:
@@ -512,11 +511,9 @@ class Core:
         batch = self._sequencer.committed()
         for group in batch.entries:
             self._out.feed.note_published(group)
-            for cursor in list(group.followers):
-                if cursor.credit > 0:
-                    self._out.stir(cursor)
-                else:
-                    group.followers.discard(cursor)
+            followers, group.followers = group.followers, set()
+            for cursor in followers:
+                self._out.stir(cursor)
             if group.wants_snapshot():
                 self._compactors.ask(group)
         for group, _, _ in batch.trims:

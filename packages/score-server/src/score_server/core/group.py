@@ -53,17 +53,17 @@ class Recent:
     def extend(self, entries: list[NewEntry]) -> int:
         """Add what has become durable, and return its bytes; let the oldest go in halves, so that it
         costs little."""
-        if len(entries) == 1:  # mostly; and then columns take longer to make than to add
+        if len(entries) == 1:  # mostly, and then a comprehension takes longer than what it does
             _, position, _, encoded, chain, _ = entries[0]
             self.positions.append(position)
             self.encoded.append(encoded)
             self.chains.append(chain)
             added = len(encoded)
         else:
-            _, positions, _, all_encoded, chains, _ = zip(*entries, strict=True)
-            self.positions += positions
+            all_encoded = [entry[3] for entry in entries]
+            self.positions += [entry[1] for entry in entries]
             self.encoded += all_encoded
-            self.chains += chains
+            self.chains += [entry[4] for entry in entries]
             added = sum(map(len, all_encoded))
         self.size += added
         if self.size > RECENT_BYTES_MAX:
@@ -116,7 +116,7 @@ class Group:
         self.holder: Session | None = None  # who holds its floor down; see ``Sequencer.hold``
         self.recent = Recent(state.head)
         self.cursors: set[Cursor] = set()
-        self.followers: set[Cursor] = set()  # those with credit: they hear of every new entry
+        self.followers: set[Cursor] = set()  # with credit and all there is: they hear of more
         self.deferred: Few[tuple[Peer, Message]] = Few()
         self.wanted_at = self._overdue_at()
 
@@ -147,7 +147,7 @@ class Group:
         predecessors = (predecessor, *positions)
         same = repeat(self.name), repeat(self.time_ms)
         rows = zip(same[0], positions, predecessors, encoded, chains, same[1], strict=False)
-        return [new(NewEntry, row) for row in rows]
+        return list(map(new, repeat(NewEntry), rows))
 
     def assign_trim(self, trim: NewTrim) -> None:
         """Of what follows, *trim* has happened.  An empty group begins with its snapshot."""

@@ -52,6 +52,10 @@ class Outgoing:
             peer = cursor.peer
             peer.ready[cursor.channel] = cursor
             self.woken[peer.number] = None
+        elif cursor.credit > 0:
+            # Who has something to send is told nothing more until it is sent: however many commits it
+            # misses meanwhile, it costs them nothing.
+            cursor.group.followers.add(cursor)
 
     def slice_read(self, event: SliceRead) -> Group | None:
         """Hand on a part of the log; the group, if it should have had one and has not."""
@@ -109,6 +113,8 @@ class Outgoing:
             bytes_max = self.feed.serve(cursor, bytes_max, out)
             if (cursor.line or cursor.wants()) and self.feed.stir(cursor):
                 peer.ready[channel] = cursor
+            elif cursor.credit > 0:
+                cursor.group.followers.add(cursor)
         return out
 
     def page_read(self, peer: Peer, request: int, groups: list[GroupState]) -> None:

@@ -25,9 +25,14 @@ class Flag:
             self._waiting = None
 
     async def wait(self) -> None:
-        """Return when the flag is set, and reset it; only one task at a time may wait."""
+        """Return when the flag is set, and reset it; only one task at a time may wait.
+
+        Always a turn of the loop: whoever sets it again and again must not keep others from theirs.
+        """
         assert self._waiting is None
-        if not self._is_set:
+        if self._is_set:
+            await trio.lowlevel.checkpoint()
+        else:
             self._waiting = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort)
         self._is_set = False

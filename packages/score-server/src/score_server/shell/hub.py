@@ -7,8 +7,9 @@ Rules
 - Effects only mark peers and queue jobs; none of them calls back into ``handle``.  A store that
   answers at once is handled right after, as the next event of the same step.
 - Who is sent to when: whoever has asked for something, at once in the step that answers it; those who
-  merely follow, ``FOLLOWERS_AT_ONCE`` in each turn of the loop.  So a writer with many followers has its
-  answer before they have its change, and what is said until a follower's turn comes is one send.
+  merely follow, ``FOLLOWERS_AT_ONCE`` in each turn of the loop, and fewer as soon as somebody is *pressing*:
+  has said something that nobody has read.  So a writer with many followers has its answer before they have
+  its change and is heard before all of them have, and what is said until a follower's turn comes is one send.
 - An exception in the core is not a client's fault that could be contained: the order or a
   session may be half changed.  The hub then *fails*: it hands out nothing more and takes nothing more, as
   with a broken store.  What was acknowledged is durable; a restart is the way on.
@@ -19,7 +20,6 @@ Rules
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Protocol
@@ -52,8 +52,11 @@ UNFINISHED_BYTES_MAX = 64 * MIB
 # One pull of output: large enough that the cost of a send disappears, small enough that a slow
 # reader pins little and that what is urgent does not wait behind it.
 OUTPUT_BYTES = 256 * 1024
-# So many sends take about as long as the work for a few writers does.
-FOLLOWERS_AT_ONCE = 16
+# So many sends take less than a millisecond, for as long as nobody presses.
+FOLLOWERS_AT_ONCE = 64
+# And so many about half as long as one answer, with the work for it.  Each turn has them for every answer, and once
+# more: so followers come to their turns, however much others say.
+FOLLOWERS_PER_ANSWER = 4
 # How long a deadline may be noticed late: deadlines are of seconds.
 TICK_S_MAX = 1.0
 # A deadline that stayed in the past would otherwise make a loop that never waits.
@@ -112,6 +115,8 @@ class Hub:
         self._following: dict[int, Peer] = {}
         self._flusher = Flag()
         self.followed = Followed()
+        self.somebody_presses: Callable[[], bool] = lambda: False
+        """Whether a connection has said something that waits to be read; set by who can tell."""
         self._unfinished: dict[int, int] = {}
         self._unfinished_total = 0
         self._unfinished_max = unfinished_bytes_max
@@ -146,14 +151,15 @@ class Hub:
         if self.failure is not None:
             return
         try:
-            self._do(self._core.handle_all(events, self._now_ms()))
+            now_ms = self._now_ms()
+            self._do(self._core.handle_all(events, now_ms), now_ms)
             if self._stopping and self._core.stopped:
                 self.stopped.set()
         except Exception as error:
             self.fail(error)
 
-    def _do(self, effects: list[Effect]) -> None:
-        answers: deque[Event] = deque()
+    def _do(self, effects: list[Effect], now_ms: int) -> None:
+        answers: list[Event] = []
         while True:
             for effect in effects:
                 if isinstance(effect, Wake):
@@ -165,7 +171,7 @@ class Hub:
                     answers.append(answer)
             if not answers:
                 return
-            effects = self._core.handle(answers.popleft(), self._now_ms())
+            effects = self._core.handle(answers.pop(0), now_ms)
 
     def _wake(self, number: int) -> None:
         peer = self._peers[number]
@@ -180,12 +186,22 @@ class Hub:
             self._flusher.set()
 
     def _flush_turn(self) -> None:
+        due = FOLLOWERS_PER_ANSWER
         while self._asking:
             self._asking.popitem()[1].flush()
-        for number in list(islice(self._following, FOLLOWERS_AT_ONCE)):
+            due += FOLLOWERS_PER_ANSWER
+        if self._following:
+            self._flush_followers(due)
+            self._stir()
+
+    def _flush_followers(self, due: int) -> None:
+        """Send to *due* of those who follow, and to more if nobody is pressing."""
+        turn = list(islice(self._following, max(due, FOLLOWERS_AT_ONCE)))
+        for count, number in enumerate(turn):
+            if count >= due and not count % FOLLOWERS_PER_ANSWER and self.somebody_presses():
+                return
             if (peer := self._following.pop(number, None)) is not None:
                 peer.flush()
-        self._stir()
 
     def stop(self) -> None:
         """Tell the core to stop; ``stopped`` is set when all that was assigned is decided."""
@@ -229,22 +245,19 @@ class Hub:
         """What is to be sent to *number* now; empty if there is nothing, or nobody."""
         if self.failure is not None:
             return []
+        core = self._core
         try:
-            messages = self._pull(number)
-            # An output may be empty and still lead to the next: see ``Core.output``.
-            while not messages and self._core.has_output(number):
-                messages = self._pull(number)
+            while True:
+                messages = core.output(number, OUTPUT_BYTES)
+                if effects := core.take_effects():
+                    self._do(effects, self._now_ms())
+                    self._stir()  # it may concern others as well
+                # An output may be empty and still lead to the next: see ``Core.output``.
+                if messages or not core.has_output(number):
+                    return messages
         except Exception as error:
             self.fail(error)
             return []
-        return messages
-
-    def _pull(self, number: int) -> list[Output]:
-        messages = self._core.output(number, OUTPUT_BYTES)
-        if effects := self._core.take_effects():
-            self._do(effects)
-            self._stir()  # it may concern others as well
-        return messages
 
     def has_output(self, number: int) -> bool:
         return self.failure is None and self._core.has_output(number)

@@ -76,6 +76,7 @@ class Sweeper:
         self.somebody_ends = Flag()
         self._scope = trio.CancelScope()
         self._takes_more = True
+        hub.somebody_presses = lambda: bool(epoll.poll(0))
 
     def add(self, sock: socket.socket, number: int, name: str, connection: Connection) -> None:
         """Serve *sock*, connected and non-blocking, and own it.
