@@ -724,7 +724,7 @@ def plant(
 BUGS = {
     "answers before the commit": (Sequencer, "_hold", "number <= self.durable", "True"),
     "a run is answered before the commit": (Sequencer, "submit_run", "self._hold(number,", "self._hold(0,"),
-    "a run is not taken back": (Sequencer, "submit_run", "for seq in seqs]", "for seq in seqs[1:]]"),
+    "a run is not taken back": (Sequencer, "submit_run", "(session, seqs, None)", "(session, seqs[1:], None)"),
     "a run is answered one too far": (Sequencer, "submit_run", "TakenRun(run.seq, position,", "TakenRun(run.seq, position + 1,"),
     "refusals before the commit": (Sequencer, "_refuse", "_hold(refusal.number,", "_hold(0,"),
     "answers one commit early": (Sequencer, "committed", "batch.answers", "batch.answers + self.open.answers"),

@@ -28,7 +28,7 @@ once is tempting and wrong: the head that refused may never come to be.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -126,7 +126,7 @@ class Batch:
         self.deleted: list[Group] = []
         self.born: list[Session] = []
         self.outcomes: dict[Session, set[int]] = {}
-        self.undo: list[tuple[Session, int, Record | None]] = []
+        self.undo: list[tuple[Session, Sequence[int], Record | None]] = []  # what stood there
         self.refusals: list[tuple[Session, int]] = []
         self.answers: list[Answer] = []
         # There from when it is sealed:
@@ -282,7 +282,7 @@ class Sequencer:
         batch.size += sum([len(entry.encoded) for entry in entries])
         group.number = session.number = number
         position, head = entries[0].position, entries[-1].position
-        batch.undo += [(session, seq, None) for seq in seqs]
+        batch.undo.append((session, seqs, None))
         batch.outcomes.setdefault(session, set()).update(seqs)
         session.put_run(seqs, position, group.name, number, run.seen)
         taken = TakenRun(run.seq, position, len(seqs))
@@ -322,7 +322,7 @@ class Sequencer:
         batch.entries.setdefault(group, []).append(entry)
         batch.size += len(entry.encoded)
         group.number = session.number = number
-        batch.undo.append((session, seq, None))
+        batch.undo.append((session, (seq,), None))
         batch.outcomes.setdefault(session, set()).add(seq)
         record = new(Record, (entry.position, group.name, number, message.seen, False, 0))
         session.outcomes[seq] = record  # its name is new, and above what is settled
@@ -336,7 +336,7 @@ class Sequencer:
 
     def _record(self, session: Session, seq: int, record: Record) -> None:
         """A lasting outcome, durable with the open batch."""
-        self.open.undo.append((session, seq, session.find(seq)))
+        self.open.undo.append((session, (seq,), session.find(seq)))
         self.open.outcomes.setdefault(session, set()).add(seq)
         session.put(seq, record)
         session.number = self.open.number
@@ -527,8 +527,9 @@ class Sequencer:
         groups: dict[Group, None] = {}
         unborn: list[Session] = []
         for batch in (self.open, failed):
-            for session, seq, record in reversed(batch.undo):
-                session.put(seq, record)
+            for session, seqs, record in reversed(batch.undo):
+                for seq in seqs:
+                    session.put(seq, record)
                 session.number = 0
             for session, seq in batch.refusals:
                 session.refusals.pop(seq, None)

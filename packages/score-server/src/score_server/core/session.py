@@ -18,6 +18,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import repeat
 from typing import NamedTuple
 
 from ..stores.base import SessionChange, SessionState, StoredOutcome
@@ -106,8 +107,11 @@ class Session:
     def put_run(self, seqs: range, position: int, group: str, number: int, seen: int) -> None:
         """Set the outcomes of *seqs*, none of them settled: taken at *position* and those behind it."""
         positions = range(position, position + len(seqs))
-        records = [new(Record, (place, group, number, seen, False, 0)) for place in positions]
-        self.outcomes.update(zip(seqs, records, strict=True))
+        rows = zip(
+            positions, repeat(group), repeat(number), repeat(seen), repeat(False), repeat(0),
+            strict=False,
+        )  # fmt: skip
+        self.outcomes.update(zip(seqs, map(new, repeat(Record), rows), strict=False))
 
     def is_new(self, seqs: range) -> bool:
         """Whether nothing is known of any of *seqs*, nor was."""
@@ -125,9 +129,10 @@ class Session:
         outcomes = self.outcomes
         for seq in [seq for seq in outcomes if seq <= upto]:
             record = outcomes.pop(seq)
-            if record.position and seq > self.last_taken:
+            position, _, _, _, pinned, _ = record
+            if position and seq > self.last_taken:
                 self.last_taken = seq
-            if record.pinned:
+            if pinned:
                 self.pinned[seq] = record
         while len(self.pinned) > pinned_max:
             seq = next(iter(self.pinned))
@@ -166,12 +171,13 @@ class Session:
 
     def change(self, seqs: Collection[int]) -> SessionChange:
         """The row as it is now, with the outcomes of *seqs*, for the store."""
-        rows = []
+        rows: list[StoredOutcome] = []
+        kept, add = self.outcomes.get, rows.append
         for seq in sorted(seqs):
-            record = self.outcomes.get(seq) or self.pinned.get(seq)
+            record = kept(seq) or self.pinned.get(seq)
             if record is not None:
                 position, group, _, seen, pinned, _ = record
-                rows.append(new(StoredOutcome, (seq, position, group, pinned, seen)))
+                add(new(StoredOutcome, (seq, position, group, pinned, seen)))
         dropped = tuple(sorted(self.dropped)) if self.dropped else ()
         outcomes, used_ms = tuple(rows), self.last_used_ms
         return new(SessionChange, (self.id, self.label, used_ms, self.settled, outcomes, dropped))
