@@ -332,6 +332,20 @@ def test_a_change_told_to_one_more_makes_a_bounded_number_of_function_calls() ->
     assert (calls(51) - calls(1)) / 50 <= 27
 
 
+def test_a_change_costs_nothing_for_those_who_have_another_to_be_told_first() -> None:
+    def calls(watchers: int) -> int:
+        host = Host()
+        author = host.connect(1)
+        for number in range(2, 2 + watchers):
+            host.connect(number, Credit(1, 1_000_000))
+        host.receive(1, submissions(author, 1, 1))
+        host.output(1)
+        data = submissions(author, 2, 1)
+        return function_calls(lambda: (host.receive(1, data), host.output(1)))
+
+    assert calls(51) == calls(1)
+
+
 # ---------------------------------------------------------------- a replica
 
 
