@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import score
-from score import SMap
+from score import SMap, blocking
 from score.testing import server
 from score.tools import pace
 from score.tools.fold import Fold
@@ -115,3 +115,16 @@ def test_a_call_that_has_used_half_its_time_does_not_rest(
     once.rest(client.deadline_after(client.timeout))
     once.rest(client.deadline_after(None))
     assert len(rests.slept) == 2
+
+
+def test_what_ended_the_channel_before_is_not_waited_for(
+    client: score.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocking, "POLL_S_MAX", 60)  # else that wait ends by itself
+    filled(client)
+    fold = Fold("group")
+    reading = Reading(client, fold)
+    assert client.perform(reading._read_piece)
+    client.delete("group")  # with the answer comes that the channel has ended
+    with client.deadline(5), pytest.raises(score.GroupDeletedError):
+        reading.read(Pace(client))

@@ -91,8 +91,10 @@ class Reading:
         self._left = PIECE_BYTES
         link.flush(deadline)
         while self._left > 0 and not fold.is_there:
+            conversation.check(
+                channel
+            )  # first: what ended it may have come with the answer to the join
             before = conversation.entry_bytes
             link.receive(deadline)
-            conversation.check(channel)
             self._left -= conversation.entry_bytes - before
         return True
