@@ -14,6 +14,7 @@ from score_server.wire.entry import (
     ENTRY_OVERHEAD_BYTES_MAX,
     SNAPSHOT_DIGEST_BYTES,
     Entry,
+    chain_behind,
     decode_entry,
     encode_entry,
     encode_run,
@@ -43,6 +44,12 @@ def test_the_chain_is_a_hash_over_the_chain_before_and_the_bytes() -> None:
     assert next_chain(INCARNATION, ENTRY_BYTES) == ENTRY_CHAIN
     assert next_chain(ENTRY_CHAIN, ENTRY_BYTES) != ENTRY_CHAIN
     assert next_chain(INCARNATION, ENTRY_BYTES[:-1] + b"\x00") != ENTRY_CHAIN
+
+
+def test_the_chain_behind_many_entries_is_that_of_one_after_the_other() -> None:
+    second = next_chain(ENTRY_CHAIN, b"another")
+    assert chain_behind(INCARNATION, [ENTRY_BYTES, b"another"]) == second
+    assert chain_behind(INCARNATION, []) == INCARNATION
 
 
 @FUZZ

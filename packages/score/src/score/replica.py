@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from score_server.wire.entry import Entry, decode_entry, next_chain
+from score_server.wire.entry import Entry, chain_behind, decode_entry, next_chain
 from score_server.wire.errors import RemoteProtocolError
 from score_server.wire.messages import MALFORMED, OUT_OF_ORDER, Joined, Resume
 from ucore.base import ABSENT, Applied, Effect, Strict
@@ -319,10 +319,7 @@ class Replica:
         if effects is not None:
             for row, effect in zip(run.rows[start:stop], effects, strict=True):
                 self._tell(row, [effect])
-        chain = self._chain
-        for one in encoded[start:stop]:
-            chain = next_chain(chain, one)
-        self._chain = chain
+        self._chain = chain_behind(self._chain, encoded[start:stop])
         self._chain_position = position
         return True
 

@@ -15,8 +15,9 @@ from score_server.wire.entry import SESSION_BYTES, Entry
 
 from .payload import PAYLOAD_DEPTH_MAX
 
-# Below, one by one is as fast; above, nothing more is gained.
-RUN_ENTRIES_MIN, RUN_ENTRIES_MAX = 6, 128
+# Below, one by one is as fast.  Above, a run's lists (three an entry) are so many that the garbage collector
+# looks at each of them (700); two of this are about what servers read at a time.
+RUN_ENTRIES_MIN, RUN_ENTRIES_MAX = 6, 160
 # From here on it pays to try whether entries that have been read can be applied in one go.
 PART_ENTRIES_MIN = 4
 # Larger changes take their time elsewhere, and what is built from a run has to stay small.

@@ -12,7 +12,7 @@ begins with a snapshot of another one instead (an import), the snapshot's digest
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import NamedTuple
 
@@ -48,6 +48,14 @@ _SESSION = head(SESSION_BYTES, BYTES)
 def next_chain(chain: bytes, encoded: bytes) -> bytes:
     """The chain at an entry, from the chain at its predecessor and the entry's bytes."""
     return hashlib.blake2b(chain + encoded, digest_size=CHAIN_BYTES).digest()
+
+
+def chain_behind(chain: bytes, entries: Iterable[bytes]) -> bytes:
+    """The chain at the last of *entries*, from the chain before the first."""
+    blake2b = hashlib.blake2b
+    for encoded in entries:
+        chain = blake2b(chain + encoded, digest_size=CHAIN_BYTES).digest()
+    return chain
 
 
 def snapshot_digest(data: bytes) -> bytes:
