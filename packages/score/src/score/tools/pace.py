@@ -91,9 +91,7 @@ class Reading:
         self._left = PIECE_BYTES
         link.flush(deadline)
         while self._left > 0 and not fold.is_there:
-            conversation.check(
-                channel
-            )  # first: what ended it may have come with the answer to the join
+            conversation.check(channel)  # what ended it may have come before
             before = conversation.entry_bytes
             link.receive(deadline)
             self._left -= conversation.entry_bytes - before
