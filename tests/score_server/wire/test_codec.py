@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from score_server.wire import codec
 from score_server.wire.codec import (
     ENCODE_DEPTH_MAX,
     DecodeError,
@@ -144,6 +145,23 @@ def test_cbor2_calls_no_python(value: object) -> None:
     assert foreign_calls(lambda: encode_loosely(value)) == []  # type: ignore[arg-type]
     assert foreign_calls(lambda: decode_loosely(data, depth_max=3)) == []
     assert foreign_calls(lambda: decode_each_loosely([data] * 3, depth_max=3)) == []
+
+
+def test_a_ctrl_c_while_a_map_or_a_tag_is_refused_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(codec, "_refuse_map", interrupted)
+    monkeypatch.setattr(codec, "_refuse_tag", interrupted)
+    monkeypatch.setitem(codec._REFUSALS, "object_hook", interrupted)
+    for refused in (b"\xa0", b"\xc1\x01"):
+        for data in (refused, b"\x82" + encode("x" * 5000) + refused):
+            with pytest.raises(KeyboardInterrupt):
+                decode_loosely(data, depth_max=2)
+            with pytest.raises(KeyboardInterrupt):
+                decode_each_loosely([b"\x00", data], depth_max=2)
 
 
 def test_a_call_of_python_from_inside_cbor2_would_be_seen() -> None:

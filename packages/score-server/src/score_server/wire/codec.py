@@ -154,12 +154,13 @@ def decode_loosely(data: bytes, *, depth_max: int) -> object:
             value, mark = _loads(_ITEM_AND_MARK + data + _MARK_ENCODED, depth_max + 1)
             if mark == _MARK:
                 return value
-        except cbor2.CBORDecodeError:
-            pass  # below, it says what is wrong in terms of the data alone
+        except cbor2.CBORDecodeError as error:
+            _let_interrupts_go_on(error)  # below, it says what is wrong in terms of the data alone
     stream = BytesIO(data)
     try:
         value = cbor2.CBORDecoder(stream, max_depth=depth_max, **_REFUSALS).decode()
     except cbor2.CBORDecodeError as error:
+        _let_interrupts_go_on(error)
         raise DecodeError(str(error.__cause__ or error)) from error
     if stream.tell() != len(data):
         raise DecodeError(f"{len(data) - stream.tell()} bytes follow the value")
@@ -171,7 +172,8 @@ def decode_each_loosely(encoded: Sequence[bytes], *, depth_max: int) -> list[obj
     marked = head(2 * len(encoded), ARRAY) + _MARK_ENCODED.join([*encoded, b""])
     try:
         items: list[object] = _loads(marked, depth_max + 1)
-    except cbor2.CBORDecodeError:
+    except cbor2.CBORDecodeError as error:
+        _let_interrupts_go_on(error)
         return None
     return items[::2] if items[1::2] == [_MARK] * len(encoded) else None
 
@@ -206,6 +208,12 @@ def _problem(value: object) -> str | None:
         if not level:
             return None
     return f"arrays are nested deeper than {ENCODE_DEPTH_MAX}"
+
+
+def _let_interrupts_go_on(error: cbor2.CBORDecodeError) -> None:
+    """cbor2 turns all that its callbacks raise into its own error, a Ctrl-C in one of those below as well."""
+    if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
+        raise error.__cause__
 
 
 def _refuse_tag(*_: object) -> NoReturn:
