@@ -163,7 +163,7 @@ BUGS = [
         ("the store settles one too many",
          (sessions.Session.change, "self.settled, outcomes", "self.settled + 1, outcomes")),
         ("settling forgets what was asked for",
-         (sessions.Session.settle, "if record.pinned:", "if False:")),
+         (sessions.Session.settle, "if pinned:", "if False:")),
         ("a session is opened before it is durable",
          (S.give_birth, "failed, session.number", "failed, 0")),
         ("sessions expire too early",
