@@ -241,7 +241,7 @@ class SimStore(LogStore):
         return self._memory.list_groups(after, count)
 
     def read_snapshot(self, group: str, position: int, offset: int, bytes_max: int) -> bytes:
-        there = self._memory.read_snapshot(group, position, offset, min(bytes_max, 64))
+        there = self._memory.read_snapshot(group, position, offset, min(bytes_max, 24))
         return self._disk.read_snapshot(group, offset, len(there)) if there else b""
 
     def collect(self, rows_max: int) -> bool:
