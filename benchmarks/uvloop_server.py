@@ -26,6 +26,7 @@ from score_server.core.events import (
     CloseAfterOutput,
     Connected,
     Disconnected,
+    Effect,
     Event,
     Faulted,
     Received,
@@ -37,6 +38,7 @@ from score_server.stores import open_store
 from score_server.wire.connection import Connection, Role, Signal
 from score_server.wire.errors import RemoteProtocolError
 from score_server.wire.limits import Limits
+from score_server.wire.runs import Output
 
 from .machine import allow_open_files
 
@@ -63,7 +65,17 @@ class Hub:
         committer.attach(loop.call_soon_threadsafe, self._deliver, self._fail)
 
     def step(self, events: Iterable[Event]) -> None:
-        effects = self.core.handle_all(events, now_ms())
+        self._do(self.core.handle_all(events, now_ms()))
+
+    def output(self, peer: Peer) -> list[Output]:
+        """What *peer* is to be sent now, and whatever that leads to done."""
+        messages = self.core.output(peer.number, OUTPUT_BYTES)
+        if effects := self.core.take_effects():
+            self._do(effects)
+            self._stir()
+        return messages
+
+    def _do(self, effects: list[Effect]) -> None:
         answers: deque[Event] = deque()
         while True:
             for effect in effects:
@@ -81,6 +93,9 @@ class Hub:
         self.step(events)
         if self._woken.pop(peer.number, None) is not None:
             peer.flush()
+        self._stir()
+
+    def _stir(self) -> None:
         if self._woken and not self._flush_is_due:
             self._flush_is_due = True
             self._loop.call_soon(self._flush)
@@ -134,10 +149,7 @@ class Peer(asyncio.Protocol):
     def flush(self) -> None:
         hub = self._hub
         while not self._paused and hub.core.has_output(self.number):
-            messages = hub.core.output(self.number, OUTPUT_BYTES)
-            for effect in hub.core.take_effects():
-                hub._committer.submit(effect)  # type: ignore[arg-type]
-            if not messages:
+            if not (messages := hub.output(self)):
                 break
             self._transport.write(self._wire.send(*messages))
         if self.ends:
