@@ -18,7 +18,7 @@ from ..client import Client, join
 from .fold import Fold
 
 # About what the server reads at a time.
-PIECE_BYTES = 32 * 1024
+PIECE_BYTES = 8 * 1024
 # After t seconds of work come three times as many of rest.
 REST_FACTOR, REST_S_MAX = 3, 0.25
 # All rests of one snapshot.  A log of 100,000 changes takes about 4 s of them on a quiet machine.
