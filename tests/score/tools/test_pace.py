@@ -10,6 +10,7 @@ import score
 from score import SMap, blocking
 from score.testing import server
 from score.tools import pace
+from score.tools.compaction import compact
 from score.tools.fold import Fold
 from score.tools.pace import Pace, Reading
 from ucore.errors import CannotApplyError
@@ -69,6 +70,9 @@ def test_without_rest_left_it_reads_the_others_at_once(
     assert fold.position == 40
     assert rests.slept == [1e-9]
     assert not once.may_rest
+    second = Fold("group", until=30)
+    Reading(client, second).read(once)
+    assert second.position == 30
 
 
 def test_it_stops_where_the_fold_does_and_reads_nothing_of_an_empty_group(
@@ -128,3 +132,14 @@ def test_what_ended_the_channel_before_is_not_waited_for(
     client.delete("group")  # with the answer comes that the channel has ended
     with client.deadline(5), pytest.raises(score.GroupDeletedError):
         reading.read(Pace(client))
+
+
+def test_a_snapshot_is_made_when_its_first_reading_has_used_up_all_rests(
+    client: score.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(client)
+    monkeypatch.setattr(pace, "RESTS_S_MAX", 1e-9)
+    with client.another() as checker:
+        done = compact(client, checker, "group")
+    assert done is not None
+    assert done.position == 40

@@ -72,9 +72,12 @@ class Reading:
             CannotApplyError: the group holds what this program does not know.
             ScoreError: others, by culprit.
         """
-        while pace.may_rest and self._client.perform(self._read_piece):
-            pace.rest()
-        if not self._fold.is_there:
+        is_there = False
+        while pace.may_rest and not is_there:
+            is_there = not self._client.perform(self._read_piece)
+            if not is_there:
+                pace.rest()
+        if not is_there:  # also where no rest was left from the beginning
             self._client.sync(self._fold)
         if self._fold.failure is not None:
             raise self._fold.failure
