@@ -88,9 +88,9 @@ def _erase_entries(db: sqlite3.Connection, group_id: int, count: int) -> int:
         return -1
     floor = group.row.state.floor if isinstance(group, StoredGroup) else _POSITION_MAX
     done = db.execute(
-        "DELETE FROM entries WHERE group_id = ?1 AND position IN (SELECT position FROM entries "
-        "WHERE group_id = ?1 AND position <= ?2 ORDER BY position LIMIT ?3)",
-        (group_id, floor, count),
+        "DELETE FROM entries WHERE group_id = ? AND position IN (SELECT position FROM entries "
+        "WHERE group_id = ? AND position <= ? ORDER BY position LIMIT ?)",
+        (group_id, group_id, floor, count),
     )
     return done.rowcount
 
