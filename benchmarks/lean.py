@@ -36,7 +36,7 @@ from score_server.wire.messages import (
     Taken,
     Welcome,
 )
-from ucore.codes import PUT, PUT_MANY
+from ucore.codes import INCREMENT, PUT, PUT_MANY
 from ucore.updatable import Update
 
 CHANNEL = 1
@@ -55,6 +55,11 @@ def put_many(items: dict[str, int]) -> bytes:
     """The payload of ``m.update(items)``."""
     flat = [part for item in items.items() for part in item]
     return encode_update(Update([[PUT_MANY, 0, 0, *flat]]))
+
+
+def increment(key: object) -> bytes:
+    """The payload of ``m.increment(key)``."""
+    return encode_update(Update([[INCREMENT, 0, 0, key, 1]]))
 
 
 class Lean:

@@ -7,9 +7,6 @@ writers (``lean.writers``): as many connections, each with one intent under way,
 from __future__ import annotations
 
 import score
-from score.payload import encode_update
-from ucore.codes import INCREMENT
-from ucore.updatable import Update
 
 from .. import contention, lean, machine, servers
 from ..results import Figure, Result, Verdict
@@ -52,7 +49,7 @@ def run(scale: Scale) -> Result:
 
 def _lean(writers: int, seconds: float) -> float:
     """Intents a second."""
-    payload = encode_update(Update([[INCREMENT, 0, 0, "n", 1]]))
+    payload = lean.increment("n")
     with servers.score_server() as running:
         machine.pin(machine.CORES[0])
         machine.pin(machine.CORES[-1], [running.pid])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,18 +13,6 @@ from score_server.stores.memory import MemoryStore
 from score_server.stores.sqlite import SqliteStore
 
 S, T = b"s" * 16, b"t" * 16
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "store.db")
-
-
-@pytest.fixture
-def store(path: str) -> Iterator[SqliteStore]:
-    made = SqliteStore(path)
-    yield made
-    made.close()
 
 
 def run_of(

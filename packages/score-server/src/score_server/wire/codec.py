@@ -40,7 +40,7 @@ from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import cbor2
 
-from .heads import ARRAY, BYTES, INTEGER, TEXT_STRING, head
+from .heads import ARRAY, ARRAYS, BYTES, INTEGERS, TEXT_STRING, TEXTS, head
 
 Plain: TypeAlias = "bool | int | float | str | bytes | list[Plain] | None"
 
@@ -60,10 +60,6 @@ _COPIED_BYTES_MAX = 4096
 
 # Longer arrays of nothing but scalars are left to cbor2: from here on that makes up for its setting up.
 _HEADED_MAX = 16
-
-_INTEGERS, _TEXTS, _ARRAYS = (
-    [head(number, major) for number in range(256)] for major in (INTEGER, TEXT_STRING, ARRAY)
-)
 
 _MARK = os.urandom(16)
 _MARK_ENCODED = head(len(_MARK), BYTES) + _MARK
@@ -111,15 +107,15 @@ def _encode_array(items: list[Any]) -> bytes:
         stream = BytesIO()
         cbor2.CBOREncoder(stream).encode_array(items)
         return stream.getvalue()
-    parts = [_ARRAYS[count] if count < 256 else head(count, ARRAY)]
+    parts = [ARRAYS[count] if count < 256 else head(count, ARRAY)]
     for item in items:
         kind = type(item)
         if kind is int and 0 <= item < 256:
-            parts.append(_INTEGERS[item])
+            parts.append(INTEGERS[item])
         elif kind is str:
             data = item.encode()
             size = len(data)
-            parts.append((_TEXTS[size] if size < 256 else head(size, TEXT_STRING)) + data)
+            parts.append((TEXTS[size] if size < 256 else head(size, TEXT_STRING)) + data)
         else:
             parts.append(_encode_array(item) if kind is list else cbor2.dumps(item))
     return b"".join(parts)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from .entry import CHAIN_BYTES, INCARNATION_BYTES, SESSION_BYTES, SNAPSHOT_DIGEST_BYTES
-from .heads import ARRAY, BYTES, INTEGER, LENGTHS, TEXT_STRING, head
+from .heads import ARRAY, BYTES, INTEGER, INTEGERS, LENGTHS, TEXT_STRING, head
 from .limits import Limits
 from .messages import (
     CHANNEL_CLOSED,
@@ -405,7 +405,6 @@ _WRITERS = {
     )
     for kind, fields in FIELDS.items()
 }
-_INTEGERS = [head(number) for number in range(256)]
 
 
 def encode_message(message: Message) -> bytes:
@@ -422,7 +421,7 @@ def encode_message(message: Message) -> bytes:
             if write:
                 write(value, add)
             elif type(value) is int and low <= value <= high:
-                add(_INTEGERS[value] if value < 256 else head(value))
+                add(INTEGERS[value] if value < 256 else head(value))
             else:
                 raise ValueError
     except ValueError:

@@ -34,8 +34,10 @@ def head(number: int, major: int = INTEGER) -> bytes:
     return _EIGHT(major + 27, number)
 
 
-# Of short byte strings.
-LENGTHS = [head(size, BYTES) for size in range(256)]
+# Looked up, the heads of small numbers cost no call: of integers, byte strings, texts and arrays.
+INTEGERS, LENGTHS, TEXTS, ARRAYS = (
+    [head(number, major) for number in range(256)] for major in (INTEGER, BYTES, TEXT_STRING, ARRAY)
+)
 
 
 def heads(numbers: range) -> Iterator[bytes]:
