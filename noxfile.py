@@ -32,6 +32,9 @@ TEST_TOOLS = ("pytest>=9", "pytest-trio>=0.8", "hypothesis>=6.100", "coverage>=7
 DOC_TOOLS = ("sphinx>=8", "furo", "myst-parser>=4")
 LINTED = ("packages", "tests", "benchmarks", "docs", "noxfile.py")
 
+# Tests that are programs of their own, checked as strictly as what they test.
+TYPED_TESTS = ("tests/simulation", "tests/faults")
+
 # Modules whose own mirrored test file must cover every branch: ucore and the sans-IO cores.
 PURE = (
     "ucore/src/ucore",
@@ -99,16 +102,17 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=BASE)
 def types(session: nox.Session) -> None:
-    """mypy strict and pyright over the packages and over README's and the docs' snippets."""
+    """mypy strict and pyright over the packages, the simulator, and README's and the docs' snippets."""
     _install_packages(session)
     session.install("mypy>=1.18", "pyright[nodejs]>=1.1.400", "nox", *TEST_TOOLS)
     for name in PACKAGES:
         session.run("mypy", f"packages/{name}/src")
     session.run("mypy", "noxfile.py")
+    session.run("mypy", *TYPED_TESTS)
     snippets = Path(session.create_tmp()) / "snippets"
     session.run("python", "tests/repo/snippets.py", str(snippets))
     session.run("mypy", str(snippets))
-    session.run("pyright", "packages")
+    session.run("pyright", "packages", *TYPED_TESTS)
     session.run("pyright", str(snippets))
 
 

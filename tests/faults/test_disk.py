@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from .machine import Site, Worker, mounting_works, need, site
+from .machine import Site, mounting_works, need, site
+from .worker import Worker
 
 SIZE_KIB = 1024
 

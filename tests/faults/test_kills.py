@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_random_kills_of_the_server_with_eight_clients_lose_and_repeat_nothing(
 
 def finish(here: Site) -> None:
     for program in here.programs:
-        errors = here.folder / f"{program.args[3]}.err"  # type: ignore[index]
+        errors = here.folder / f"{cast(list[str], program.args)[3]}.err"
         assert program.poll() is None, errors.read_text("utf-8")
         kill(program)
 

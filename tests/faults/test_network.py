@@ -43,7 +43,10 @@ def test_a_connection_cut_after_any_byte_costs_no_call_its_one_right_answer(
             # Names and positions grow in the course of it: a few bytes more.
             points = scale.spread(range((up if way == "up" else down) + 20), 25)
             for after in points:
-                relay.cut_next(**{way: after})
+                if way == "up":
+                    relay.cut_next(up=after)
+                else:
+                    relay.cut_next(down=after)
                 conversation(here, relay, f"c{after:04}")
         tries = here.check()
         assert unknown(tries) == 0

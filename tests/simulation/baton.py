@@ -51,7 +51,7 @@ class Task:
         self._go.release()
         self._back.acquire()
         if self.done:
-            self._thread.join()
+            self._thread.join()  # type: ignore[unreachable]  # done by the other thread
 
     def pause(self, waits_for: str, ready: Callable[[], bool], until: float | None = None) -> None:
         """For the thread: wait until the scheduler finds that *ready* or that it is *until*."""

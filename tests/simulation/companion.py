@@ -12,7 +12,7 @@ it must be asked for is computed anew, from what is durable: a log is *overdue* 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from score.tools import compaction
 from score_server.core import Core
@@ -123,10 +123,9 @@ class Asks:
         """The server sends *message*."""
         if isinstance(message, GroupPage):
             least, factor = compaction.TAIL_BYTES_MIN, compaction.TAIL_FACTOR
+            rows: list[list[Any]] = message.groups
             self._listed[connection.label] = {
-                name
-                for name, *_, tail, size, _ in message.groups
-                if tail > max(least, factor * size)
+                name for name, *_, tail, size, _ in rows if tail > max(least, factor * size)
             }
 
     def gone(self, connection: Connection) -> None:

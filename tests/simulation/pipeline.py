@@ -99,10 +99,14 @@ class Pipeline:
         assert self.session is not None
         oracle, op = self.process.world.oracle, self.op
         seen = 0 if op.numbers[1] % 3 == 0 else head
-        declaration = [0, [KINDS[op.group[0]], None]]  # as all do, so that tools know what it is
+        declaration: codec.Plain = [
+            0,
+            [KINDS[op.group[0]], None],
+        ]  # as all do, so that tools know what it is
         for seq in range(1, self.COUNT + 1):
             tag = f"{op.tag}p{seq}"
-            operation = [1, 0, 0, f"k{seq % 3}", tag] if op.group[0] == "m" else [16, 0, 0, tag]
+            is_map = op.group[0] == "m"
+            operation: codec.Plain = [1, 0, 0, f"k{seq % 3}", tag] if is_map else [16, 0, 0, tag]
             payload = codec.encode([1, declaration, operation])
             condition = wire.STRICT if seq == 1 else wire.INTENT
             self.open[seq] = wire.Submit(channel, seq, 0, seen, condition, seq - 1, payload)

@@ -19,7 +19,6 @@ from score_server.core.events import (
     Disconnected,
     Effect,
     Event,
-    Faulted,
     Read,
     Received,
     StartCommit,
@@ -123,7 +122,6 @@ class SimServer:
                 events.append(Received(number, message))
         except RemoteProtocolError as error:
             self._world.oracle.fail("protocol", f"a client broke the protocol: {error}")
-            events.append(Faulted(number, error.code, error.text))
         return events
 
     def _note_submitted(self, session: bytes, message: Input) -> None:

@@ -19,13 +19,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
 from score_server.config import Address
 from score_server.shell import committer, endpoint, server
-from score_server.stores.base import Commit, StoreBroken, StoreError, StoreFull
+from score_server.shell.sweeper import Epoll
+from score_server.stores.base import Commit, LogStore, StoreBroken, StoreError, StoreFull
 
 from .baton import Task
 from .disk import SimStore
@@ -71,8 +72,11 @@ class ShellServer:
     def _open_store(self) -> committer.Committer:
         """As ``open_committer`` does for the two kinds of stores."""
         if self._world.is_inline:
-            return committer.InlineCommitter(lambda: SlowStore(self, lambda: None))
-        return committer.ThreadCommitter(lambda: SlowStore(self, self._disk_pause))
+            return committer.InlineCommitter(lambda: self._slow_store(lambda: None))
+        return committer.ThreadCommitter(lambda: self._slow_store(self._disk_pause))
+
+    def _slow_store(self, pause: Callable[[], None]) -> LogStore:
+        return cast(LogStore, SlowStore(self, pause))  # what it passes on it has by __getattr__
 
     def _disk_pause(self) -> None:
         assert self._thread is not None
@@ -81,7 +85,8 @@ class ShellServer:
     async def _serve(self) -> Exception | None:
         """As ``foreground`` and ``background`` do."""
         with self._installed():
-            epoll = (lambda: self._epoll) if self._world.has_epoll else None
+            simulated = cast(Epoll, self._epoll)  # but for its sockets
+            epoll = (lambda: simulated) if self._world.has_epoll else None
             self._server = server.Server(self._committer, self._world.limits, epoll=epoll)
             await self._server.listen([Address("192.0.2.2", 1)])
             if self.stopping:  # since before there was anything that could be told

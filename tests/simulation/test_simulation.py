@@ -60,13 +60,13 @@ def test_bugs_can_still_be_planted_and_leave_nothing_behind() -> None:
     rotten = []
     for bug in BUGS:
         functions = [getattr(function, "__func__", function) for function, _, _ in bug.edits]
-        before = [function.__code__ for function in functions]  # type: ignore[attr-defined]
+        before = [function.__code__ for function in functions]
         try:
             with planted(bug):
-                assert [function.__code__ for function in functions] != before  # type: ignore[attr-defined]
+                assert [function.__code__ for function in functions] != before
         except BugRotted as error:
             rotten.append(str(error))
-        assert [function.__code__ for function in functions] == before  # type: ignore[attr-defined]
+        assert [function.__code__ for function in functions] == before
     assert len(rotten) <= ROTTEN_MAX, rotten
 
 

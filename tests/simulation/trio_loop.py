@@ -164,11 +164,12 @@ class Loop:
         self.poller = Poller()
         self._clock = clock
         self._everything = trio.CancelScope()
-        whole, _run.TheIOManager = _run.TheIOManager, lambda: self.poller  # type: ignore[assignment, misc]
+        run: Any = _run  # its names are private, and not typed for this
+        whole, run.TheIOManager = run.TheIOManager, lambda: self.poller
         try:
             self._runner = _run.setup_runner(clock, [], False, True)
         finally:
-            _run.TheIOManager = whole  # type: ignore[misc]
+            run.TheIOManager = whole
         self._runner.entry_queue.wakeup.close()
         self._runner.entry_queue.wakeup = _Wakeup(self.poller)  # type: ignore[assignment]
         self._main = main
@@ -195,7 +196,9 @@ class Loop:
 
     def result(self) -> Any:
         """What *main* has returned.  Raises what it has raised."""
-        return self._runner.main_task_outcome.unwrap()
+        outcome = self._runner.main_task_outcome
+        assert outcome is not None, "it has ended"
+        return outcome.unwrap()
 
     def unwind(self) -> None:
         """Cancel everything, and let it end."""

@@ -6,6 +6,7 @@ in any of its calls stops or kills it between any two steps of that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,9 @@ def compact_wrongly(process: Process, call: Call, op: Op) -> None:
     if how == 3:  # somewhere else
         place = place._replace(position=abs(place.position - 2 * (op.numbers[1] % 2)) + 1)
     process.world.spoilt.add(op.group)
-    step = partial(compaction.put, fold=first, place=place, data=offered)
+    step: Callable[[Link, Deadline], object] = partial(
+        compaction.put, fold=first, place=place, data=offered
+    )
     if how in (2, 4):
         step = partial(
             _begin, fold=first, place=place, data=right, skip=op.numbers[1] % 2 * (how - 2)

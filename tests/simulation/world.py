@@ -521,6 +521,7 @@ class World:
             self.crash_server()
         if self.server is None:
             self.start_server()
+        assert self.server is not None
         self.server.run_out_of_files(0)
         for connection in self.connections.values():
             connection.heal()
@@ -636,9 +637,9 @@ def run(seed: int, options: Options = Options(), *, verbose: bool = False) -> Wo
         violation.world = world
         raise
     except Exception as error:
-        violation = Violation("protocol", f"the server raised {type(error).__name__}: {error}")
-        violation.world = world
-        raise violation from error
+        broken = Violation("protocol", f"the server raised {type(error).__name__}: {error}")
+        broken.world = world
+        raise broken from error
     finally:
         for logger, was_disabled in zip(loggers, were_disabled, strict=True):
             logger.disabled = was_disabled
