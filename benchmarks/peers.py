@@ -10,11 +10,12 @@ import multiprocessing
 import multiprocessing.managers
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import score
 
+from . import least as least_set
 from . import servers
 from .rounds import Contender, Missing, Opened, timed
 
@@ -140,28 +141,55 @@ def pysyncobj_set() -> Iterator[Opened]:
 
 def bare_echo() -> Contender:
     """The limit of the machine: a 25-byte question and a 69-byte answer between two plain C-level loops."""
+    question = b"q" * 25
+
+    def connected(address: tuple[str, int], stack: ExitStack) -> Callable[[int], object]:
+        sock = stack.enter_context(socket.create_connection(address))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        def operate(i: int) -> None:
+            sock.sendall(question)
+            sock.recv(1024)
+
+        return operate
+
+    return Contender("bare echo in Python (the limit)", _forked(_echo, connected))
+
+
+def least() -> Contender:
+    """The limit of Python and trio: what no client and no server of this protocol can leave out."""
+
+    def connected(address: tuple[str, int], stack: ExitStack) -> Callable[[int], object]:
+        author = least_set.Author(address)
+        stack.callback(author.close)
+        return lambda i: author.set(KEYS[i % 1000], i)
+
+    return Contender(
+        "the least in Python and trio, nothing checked (the limit)",
+        _forked(least_set.serve, connected),
+    )
+
+
+def _forked(
+    serve: Callable[[socket.socket], None],
+    connected: Callable[[tuple[str, int], ExitStack], Callable[[int], object]],
+) -> Callable[[], AbstractContextManager[Opened]]:
+    """A contender of which *serve* is the server, in a process of its own."""
 
     @contextmanager
     def opened() -> Iterator[Opened]:
         listener = socket.create_server(("127.0.0.1", 0))
         context = multiprocessing.get_context("fork")
-        process = context.Process(target=_echo, args=(listener,), daemon=True)
+        process = context.Process(target=serve, args=(listener,), daemon=True)
         process.start()
-        with socket.create_connection(listener.getsockname()) as sock:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            question = b"q" * 25
-
-            def operate(i: int) -> None:
-                sock.sendall(question)
-                sock.recv(1024)
-
+        with ExitStack() as stack:
             assert process.pid is not None
-            yield Setter([process.pid], operate)
+            yield Setter([process.pid], connected(listener.getsockname(), stack))
         process.kill()
         process.join()
         listener.close()
 
-    return Contender("bare echo in Python (the limit)", opened)
+    return opened
 
 
 def _echo(listener: socket.socket) -> None:

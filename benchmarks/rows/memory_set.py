@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..peers import IN_MEMORY, bare_echo
+from ..peers import IN_MEMORY, bare_echo, least
 from ..results import Result, judge, p50_of
 from ..rounds import compare
 from . import Scale
@@ -16,7 +16,7 @@ def run(scale: Scale) -> Result:
     result = Result(2, TITLE)
     fast = [contender for contender in IN_MEMORY if contender.name != SLOW]
     slow = [contender for contender in IN_MEMORY if contender.name == SLOW]
-    result.figures = compare(2, "set", [*fast, bare_echo()], rounds=rounds, count=count)
+    result.figures = compare(2, "set", [*fast, least(), bare_echo()], rounds=rounds, count=count)
     result.figures += compare(
         2, "set", slow, rounds=1, count=scale.pick(3, 30, 100), placements=("same",)
     )
