@@ -8,7 +8,8 @@ import pytest
 
 from ucore import ABSENT, UMap, Update, codes
 from ucore.base import Applied, Effect
-from ucore.map_ops import incremented_by_all
+from ucore.change import Change, Failed
+from ucore.map_ops import increment, incremented_by_all
 
 
 def run(m: Any, *ops: list[Any]) -> tuple[Applied, list[tuple[Any, ...]]]:
@@ -200,3 +201,24 @@ def test_a_bulk_load_into_an_empty_map_builds_its_containers() -> None:
     m._tree.apply(Update([[codes.PUT_MANY, 0, 0, "a", 1, "b", [33, [32]], "c", [33]]]), 1)
     assert list(m.items()) == [("a", 1), ("b", [{}]), ("c", [])]
     assert set(m._tree.nodes) == {(0, 0), (1, 1), (1, 2), (1, 3)}
+
+
+class Mute:
+    """Of a type of a user's own, whose ``repr`` has a fault."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [(10**5000, "x"), ("k", (10**5000,)), ("k", Mute())],
+    ids=["key", "value", "own type"],
+)
+def test_an_increment_of_what_has_no_repr_fails_as_any_other(key: Any, value: Any) -> None:
+    # What is raised while a change is applied ends every replica of it, for good.
+    raw: Any = UMap()
+    change = Change(raw._tree, 1, None, None)
+    with pytest.raises(Failed) as failed:
+        increment(change, raw, {key: value}, (key, 1))
+    assert type(failed.value.error) is TypeError

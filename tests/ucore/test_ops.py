@@ -85,6 +85,7 @@ BAD: list[Any] = [
     [codes.PUT_MANY, 0, 0, "k", 1, "k", 2],
     [codes.INCREMENT, 0, 0, "k", True],
     [codes.INCREMENT, 0, 0, "k", "1"],
+    [codes.INCREMENT, 0, 0, "k", [2, [1, b"\x01" + bytes(3000)]]],  # its repr raises
     [codes.DISCARD_MANY, 0, 0, [33]],
     [codes.POP, 0, 0, 1],
     [codes.POP],

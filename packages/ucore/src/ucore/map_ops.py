@@ -16,6 +16,7 @@ from . import codes
 from .base import ABSENT, Effect, Node, note
 from .change import Change, Failed, Literal, builtin, snapshot, stored_key
 from .primitives import encode_key
+from .registry import short
 
 Raw = dict[object, object]
 _get = dict.get
@@ -174,7 +175,8 @@ def incremented(key: object, old: object, by: int | float) -> int | float:
     """*old*, which stands at *key*, plus *by*.  Raises TypeError or OverflowError."""
     base = 0 if old is ABSENT else old
     if type(base) not in (int, float):
-        raise TypeError(f"increment needs an int or a float, {key!r} holds {base!r}")
+        # Not repr: that of a large int or of a user's own type may raise, on every replica.
+        raise TypeError(f"increment needs an int or a float, {short(key)} holds {short(base)}")
     return cast("int | float", base) + by
 
 

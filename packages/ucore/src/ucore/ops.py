@@ -168,7 +168,7 @@ def _key_value(reader: Reader, op: list[Any]) -> Arguments:
 def _key_number(_: Reader, op: list[Any]) -> Arguments:
     by = decode(op[4])
     if type(by) not in (int, float):
-        raise MalformedUpdateError(f"an increment by {by!r}")
+        raise MalformedUpdateError(f"an increment by {short(by)}")
     return (decode_key(op[3]), by)
 
 
