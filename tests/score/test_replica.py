@@ -327,6 +327,21 @@ def test_a_change_that_cannot_be_applied_ends_a_run_where_it_stands(log: Log) ->
     assert together.resume() == each.resume()
 
 
+@pytest.mark.parametrize("own", [0, 3, 11, 12, 13, 15, 19])
+def test_nothing_is_applied_behind_what_cannot_be_whosever_it_is(log: Log, own: int) -> None:
+    replica, _ = twins()
+    ops = [put("k", i) if i != 12 else [99, 0, 0] for i in range(20)]
+    sessions = [SESSION if i == own else b"o" * 16 for i in range(20)]
+    encoded = [
+        log.entry(op, seq=7, session=session) for op, session in zip(ops, sessions, strict=True)
+    ]
+    replica.expect(SESSION, 7)
+    replica.receive_all(encoded)
+    assert isinstance(replica.failure, CannotApplyError)
+    assert (replica.position, content(replica)) == (12, {"k": 11})
+    assert not replica.suspect
+
+
 def test_the_entries_before_a_fault_have_counted(log: Log) -> None:
     replica, _ = twins()
     encoded = [log.entry(put("k", i)) for i in range(20)]

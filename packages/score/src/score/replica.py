@@ -295,6 +295,8 @@ class Replica:
 
     def _append_part(self, run: EntryRun, encoded: list[bytes], start: int, stop: int) -> None:
         """Apply the entries from *start* to *stop* in one go if possible, else one by one."""
+        if self.failure is not None:
+            return  # it stopped in the part before
         if stop - start >= PART_ENTRIES_MIN and self._append_run(run, encoded, start, stop):
             return
         updates: dict[bytes, Update] = {}
