@@ -268,7 +268,7 @@ BUGS = [
     _bug("damage of one group ends the server",
          (committer.Clerk.do, "return ReadFailed(error.group, str(error))", "raise")),
     _bug("damage of one group ends the connections of those who are on it",
-         (C._damage, "self._end_channel(cursor.peer, cursor.channel, GROUP_DAMAGED, text)",
+         (C._damage, "self._end_channel(cursor, GROUP_DAMAGED, text)",
           "self._fail(cursor.peer, GROUP_DAMAGED, text)")),
     # ------------------------------------------------ asking for snapshots
     _bug("a snapshot is asked for before it is worth it",
@@ -312,7 +312,7 @@ BUGS = [
     _bug("what was taken in a deleted group is forgotten",
          (S.delete, "for seq, record in session.taken_in(group.name):",
           "for seq, record in session.taken_in(group.name):\n"
-          "            session.outcomes.pop(seq, None); session.dropped.add(seq)\n"
+          "            session.outcomes.pop(seq, None); session.drop(seq)\n"
           "            continue")),
     _bug("groups that nobody uses stay in memory",
          (C._maybe_let_go, "if group.is_idle() and", "if False and")),

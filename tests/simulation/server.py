@@ -243,7 +243,7 @@ class SimServer:
         """A group is in memory while it is in use, and there is one of it."""
         core, fail = self.core, self._world.oracle.fail
         resident = core._residents.groups
-        used = {cursor.group for peer in core._peers.values() for cursor in peer.cursors.values()}
+        used = {cursor.group for peer in core._peers.values() for cursor in peer.cursors()}
         for group in used:
             if resident.get(group.name) is not group:
                 fail("P4", f"channels are on a {group.name} that is not the one in memory")

@@ -16,7 +16,7 @@ def group(name: str, log_bytes: int) -> Group:
 
 
 def test_who_comes_is_asked_for_what_is_overdue() -> None:
-    compactors, peer = Compactors(Outgoing(Limits())), Peer(1, 0)
+    compactors, peer = Compactors(Outgoing(Limits())), Peer(1)
     overdue = group("long", TAIL_BYTES_MIN + 1)
     compactors.add(peer, [overdue, group("short", TAIL_BYTES_MIN)])
     assert peer.control == [WantSnapshot("long")]
@@ -24,7 +24,7 @@ def test_who_comes_is_asked_for_what_is_overdue() -> None:
 
 
 def test_all_are_asked_and_those_who_have_gone_are_not() -> None:
-    compactors, peers = Compactors(Outgoing(Limits())), [Peer(n, 0) for n in (1, 2, 3)]
+    compactors, peers = Compactors(Outgoing(Limits())), [Peer(n) for n in (1, 2, 3)]
     for peer in peers:
         compactors.add(peer, [])
     compactors.remove(peers[0])

@@ -764,6 +764,20 @@ def test_a_damaged_group_ends_its_channels_and_no_others(forgetful: Playbook) ->
     assert book.told(2) == [(1, b"x"), Taken(4, 1)]
 
 
+def test_who_is_ended_by_what_damage_lets_be_judged_is_told_no_more(book: Playbook) -> None:
+    book.author(1)
+    book.author(2)
+    book.say(2, submit(2, settled=1))
+    book.commit()
+    book.out(2)
+    book.say(1, AskTurn(1, 7))
+    book.say(2, submit(1))  # parked until 1's turn ends with its channel; it was declared settled
+    book.handle(ReadFailed("g", "damaged"))
+    (error,) = book.out(2)
+    assert isinstance(error, Error)
+    assert (error.code, error.channel) == (OUT_OF_ORDER, 0)
+
+
 def test_a_log_that_ends_too_early_is_damage(forgetful: Playbook) -> None:
     book = forgetful
     book.author(1)

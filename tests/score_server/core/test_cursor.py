@@ -15,7 +15,7 @@ ENCODED = [b"a" * 10, b"b" * 10, b"c" * 10, b"d" * 10]
 
 def cursor(position: int = 0, head: int = 6) -> Cursor:
     group = Group(GroupState("g", b"i" * 16, head, b"c" * 16), stored=True)
-    return Cursor(Peer(1, 0), 1, group, position)
+    return Cursor(Peer(1), 1, group, position)
 
 
 def test_without_grant_or_credit_nothing_is_sent() -> None:
@@ -68,7 +68,7 @@ def test_no_more_is_taken_at_a_time_than_one_message_holds() -> None:
 def test_a_reply_is_due_when_its_entries_have_gone() -> None:
     made = cursor(position=2)
     assert not made.reply_is_due()
-    made.line.append(Due(Synced(1, 5), 5, 1))
+    made.line = [Due(Synced(1, 5), 5, 1)]
     assert not made.reply_is_due()
     made.position = 5
     assert made.reply_is_due()
@@ -79,7 +79,7 @@ SNAPSHOT = SnapshotState(6, b"c" * 16, 3, b"d" * 32, 0)
 
 def test_while_a_snapshot_loads_nothing_else_is_due_and_no_credit_is_needed() -> None:
     made = cursor(position=6)
-    made.line.append(Due(Synced(1, 6), 6, 1))
+    made.line = [Due(Synced(1, 6), 6, 1)]
     made.loading = Loading(SNAPSHOT)
     assert made.wants()
     assert not made.reply_is_due()

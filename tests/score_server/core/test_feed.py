@@ -8,6 +8,7 @@ from score_server.core import feed as feed_module
 from score_server.core.cursor import Cursor, Due, Loading
 from score_server.core.events import ReadSlice, ReadSnapshot
 from score_server.core.feed import REPLY_BYTES, SLICE_BYTES_MAX, Feed
+from score_server.core.few import plus
 from score_server.core.group import Group
 from score_server.core.peer import Peer
 from score_server.stores.base import GroupState, NewEntry, SnapshotState
@@ -25,14 +26,14 @@ def publish(made: Group, *positions: int) -> None:
 
 
 def join(made: Group, position: int = 0, number: int = 1) -> Cursor:
-    cursor = Cursor(Peer(number, 0), number, made, position)
-    made.cursors.add(cursor)
+    cursor = Cursor(Peer(number), number, made, position)
+    made.cursors[cursor] = None
     return cursor
 
 
 def ask(cursor: Cursor, needs: int) -> Synced:
     synced = Synced(needs, needs)
-    cursor.line.append(Due(synced, needs, 1))
+    cursor.line = plus(cursor.line, Due(synced, needs, 1))
     cursor.peer.lined += 1
     cursor.grant = max(cursor.grant, needs)
     return synced
@@ -74,7 +75,7 @@ def test_a_run_of_replies_goes_behind_its_entries_and_counts_as_many() -> None:
     publish(made, 1, 2, 3)
     cursor = join(made)
     taken = TakenRun(1, 1, 3)
-    cursor.line.append(Due(taken, 3, 3))
+    cursor.line = plus(cursor.line, Due(taken, 3, 3))
     cursor.peer.lined += 3
     cursor.grant = 3
     out: list[Output] = []

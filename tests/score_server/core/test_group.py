@@ -101,8 +101,8 @@ def test_the_oldest_recent_entries_go_in_halves(monkeypatch: pytest.MonkeyPatch)
 def test_a_group_is_idle_when_the_store_knows_all_of_it() -> None:
     group = made()
     assert group.is_idle()
-    cursor = Cursor(Peer(1, 0), 1, group, 0)
-    group.cursors.add(cursor)
+    cursor = Cursor(Peer(1), 1, group, 0)
+    group.cursors[cursor] = None
     assert not group.is_idle()
     group.cursors.clear()
     group.begun = True
@@ -173,7 +173,7 @@ def test_a_snapshot_is_wanted_when_the_tail_is_long_and_again_when_it_has_double
 
 
 def test_what_waits_for_a_decision_keeps_the_group() -> None:
-    group, peer = made(), Peer(1, 0)
+    group, peer = made(), Peer(1)
     group.defer(peer, Ping(1))
     assert peer.waiting == [Ping(1)]
     assert not group.is_idle()

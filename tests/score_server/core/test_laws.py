@@ -745,7 +745,7 @@ BUGS = {
     "a failed pin takes back the outcome": (Sequencer, "ask", "pinned=True, pin_number=self._want())", "number=self._want(), pinned=True, pin_number=self.open.number)"),
     "replies before their entries": (Cursor, "reply_is_due", "self.line[0].needs <= self.position", "True"),
     "a wrong chain is welcome": (Joins, "enter", "known == resume.chain", "True"),
-    "the fenced may go on": (Core, "_open_session", "older.session = None", "older = Peer(0, 0)"),
+    "the fenced may go on": (Core, "_open_session", "older.session = None", "older = Peer(0)"),
     "a slice is read twice": (Feed, "_source", "bisect_right(positions, cursor.position)", "0"),
     "credit is not counted": (Cursor, "take", "self.credit -= size", "pass"),
 }  # fmt: skip

@@ -26,9 +26,10 @@ ROW = ["g", b"i" * 16, 2, 0, 0, 0, 0, False]
 
 def made() -> tuple[Outgoing, Peer, Cursor]:
     """Somebody at the beginning of a group with two entries, which are not in memory."""
-    group, peer = Group(STATE, stored=True), Peer(1, 0)
-    cursor = peer.cursors[1] = Cursor(peer, 1, group, 0)
-    group.cursors.add(cursor)
+    group, peer = Group(STATE, stored=True), Peer(1)
+    cursor = Cursor(peer, 1, group, 0)
+    peer.opened(cursor)
+    group.cursors[cursor] = None
     return Outgoing(Limits()), peer, cursor
 
 
@@ -60,8 +61,10 @@ def test_a_reply_waits_for_its_entries_and_channels_take_turns() -> None:
     assert out.take_effects() == [ReadSlice("g", 0, SLICE_BYTES_MAX)]
     assert out.slice_read(SliceRead("g", 0, [(1, b"a", b""), (2, b"b", b"")])) is None
     assert list(out.woken) == [1]
+    out.stir(cursor)
+    assert peer.ready == [cursor]
     assert out.output(peer, 1) == [Entries(1, [b"a"])]
-    assert list(peer.ready) == [1]
+    assert peer.ready == [cursor]
     assert out.output(peer, 999) == [Entries(1, [b"b"]), Synced(1, 2), Synced(2, 1)]
     assert not peer.ready
 
@@ -74,13 +77,13 @@ def test_who_has_credit_follows_until_there_is_something_and_again_when_it_is_se
     assert not group.followers
     cursor.credit = 10
     out.stir(cursor)
-    assert group.followers == {cursor}
+    assert list(group.followers) == [cursor]
     group.followers.clear()  # as a commit does, which stirs them
     group.publish([NewEntry("g", 3, 2, b"c", b"")])
     out.stir(cursor)
-    assert (list(peer.ready), group.followers) == ([1], set())
+    assert (peer.ready, group.followers) == ([cursor], {})
     assert out.output(peer, 999) == [Entries(1, [b"c"])]
-    assert group.followers == {cursor}
+    assert list(group.followers) == [cursor]
 
 
 def test_a_part_that_should_be_there_and_is_not_names_the_group() -> None:

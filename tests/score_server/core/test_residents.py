@@ -20,20 +20,20 @@ def residents() -> tuple[Residents, list[LookUp]]:
 
 def test_the_same_place_is_looked_up_once_for_all_who_want_to_know() -> None:
     made, asked = residents()
-    one, two = Peer(1, 0), Peer(2, 0)
+    one, two = Peer(1), Peer(2)
     first, second, other = (Join(channel, "g", None) for channel in (1, 2, 3))
     made.look_up("g", 0, one, first)
     made.look_up("g", 0, two, second)
     made.look_up("g", 5, two, other)
     assert asked == [LookUp("g", 0), LookUp("g", 5)]
     assert list(still(made.looked_up("g", 0))) == [(one, first), (two, second)]
-    assert (one.waiting, two.waiting) == ([], [other])
+    assert (one.waiting, two.waiting) == ((), [other])
     assert made.looked_up("g", 0) == []
 
 
 def test_who_has_come_to_its_end_waits_no_more() -> None:
     made, _ = residents()
-    peer = Peer(1, 0)
+    peer = Peer(1)
     made.look_up("g", 0, peer, Join(1, "g", None))
     peer.forget_waiting()
     assert list(still(made.looked_up("g", 0))) == []
@@ -41,7 +41,7 @@ def test_who_has_come_to_its_end_waits_no_more() -> None:
 
 def test_all_who_wait_for_a_group_learn_that_it_cannot_be_read() -> None:
     made, _ = residents()
-    peer = Peer(1, 0)
+    peer = Peer(1)
     for position, name in ((0, "g"), (5, "g"), (0, "h")):
         made.look_up(name, position, peer, Join(position + 1, name, None))
     assert [message.channel for _, message in made.cannot_be_read("g")] == [1, 6]  # type: ignore[union-attr]

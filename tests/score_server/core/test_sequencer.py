@@ -651,8 +651,8 @@ def group_of_one(sequencer: Sequencer) -> Group:
 
 
 def candidate(sequencer: Sequencer, group: Group, position: int = 2) -> Candidate:
-    cursor = Cursor(Peer(1, 0), 1, group, 0)
-    group.cursors.add(cursor)
+    cursor = Cursor(Peer(1), 1, group, 0)
+    group.cursors[cursor] = None
     offer = OfferSnapshot(1, 1, position, group.durable_chain, 2, snapshot_digest(b"ab"))
     made = group.candidate = Candidate(cursor, offer)
     assert made.take(0, b"ab")

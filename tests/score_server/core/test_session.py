@@ -129,3 +129,10 @@ def test_of_a_group_that_goes_takings_are_found_and_refusals_forgotten() -> None
     made.refusals = {4: Refusal(NOT_HEAD, 1, "g", 0), 5: Refusal(NOT_HEAD, 1, "h", 0)}
     made.forget_refusals("g")
     assert list(made.refusals) == [5]
+
+
+def test_what_the_store_is_to_forget_is_named_once() -> None:
+    made = session()
+    for seq in (3, 1, 3):
+        made.drop(seq)
+    assert made.change(()).dropped == (1, 3)

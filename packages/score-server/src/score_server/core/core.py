@@ -84,7 +84,6 @@ from .events import (
     Ticked,
     Wake,
 )
-from .few import Few
 from .group import Group
 from .joins import NEVER, Joins
 from .outgoing import Outgoing
@@ -129,7 +128,8 @@ class Core:
         self._compactors = Compactors(self._out)
         self._turns: TurnTable[Group, Submit] = TurnTable()
         self._peers: dict[int, Peer] = {}
-        self._greeting: dict[int, Peer] = {}  # connected, no Hello yet; the oldest first
+        # Connected, no Hello yet, and since when; the oldest first.
+        self._greeting: dict[Peer, int] = {}
         self._stopping = False
         self._flush = False  # the next commit is due even if nobody waits for it
         self._sweep_ms = now_ms
@@ -167,8 +167,8 @@ class Core:
         if peer.farewell is not None and peer.farewell_is_due():
             out.append(peer.farewell)
             peer.farewell = None
-            for channel in list(peer.cursors):
-                self._close_channel(peer, channel)  # whatever the log still brings is not told
+            for cursor in peer.cursors():
+                self._close_channel(cursor)  # whatever the log still brings is not told
             # Only now: until the log was read, there was nothing to send, and more was to come.
             self._out.effects.append(CloseAfterOutput(peer.number))
         return out
@@ -189,8 +189,8 @@ class Core:
         if self._out.feed.reads:
             return self._now_ms
         deadline = min(self._sweep_ms, self._turns.deadline_ms() or self._sweep_ms)
-        for peer in self._greeting.values():
-            return min(deadline, peer.since_ms + self._limits.hello_timeout_s * 1000)
+        for since_ms in self._greeting.values():
+            return min(deadline, since_ms + self._limits.hello_timeout_s * 1000)
         return deadline
 
     @property
@@ -201,7 +201,7 @@ class Core:
     # ------------------------------------------------------------ connections
 
     def _connected(self, event: Connected) -> None:
-        peer = self._peers[event.connection] = Peer(event.connection, self._now_ms)
+        peer = self._peers[event.connection] = Peer(event.connection)
         if self._stopping:
             self._fail(peer, SHUTTING_DOWN, "this server is stopping; connect again later")
         elif len(self._peers) > self._limits.connections_max:
@@ -209,17 +209,17 @@ class Core:
                 peer, TOO_MANY, f"this server takes {self._limits.connections_max} connections"
             )
         else:
-            self._greeting[peer.number] = peer
+            self._greeting[peer] = self._now_ms
 
     def _disconnected(self, event: Disconnected) -> None:
         peer = self._peers.pop(event.connection, None)
         if peer is None:
             return
-        self._greeting.pop(peer.number, None)
+        self._greeting.pop(peer, None)
         self._let_session_go(peer)
         self._forget_turns(peer)
-        for channel in list(peer.cursors):
-            self._close_channel(peer, channel)
+        for cursor in peer.cursors():
+            self._close_channel(cursor)
         self._compactors.remove(peer)
         peer.forget_waiting()
 
@@ -231,11 +231,10 @@ class Core:
     def _fail(self, peer: Peer, code: int, text: str) -> None:
         """End the connection with an error; what it was still owed goes with it."""
         self._forget_turns(peer)
-        for channel in list(peer.cursors):
-            self._close_channel(peer, channel)
-        peer.control.clear()
+        for cursor in peer.cursors():
+            self._close_channel(cursor)
         peer.paging = False
-        peer.control.append(Error(code, 0, text))
+        peer.control = [Error(code, 0, text)]
         self._close(peer)
 
     def _close(self, peer: Peer) -> None:
@@ -246,7 +245,7 @@ class Core:
         peer.closing = True
         peer.forget_waiting()
         self._compactors.remove(peer)
-        self._greeting.pop(peer.number, None)
+        self._greeting.pop(peer, None)
         self._out.wake(peer)
 
     def _let_session_go(self, peer: Peer) -> None:
@@ -271,7 +270,7 @@ class Core:
 
     def _hear(self, peer: Peer, message: Message) -> None:
         if peer.waiting and peer.must_wait(message):
-            peer.stalled.append(message)
+            peer.stall(message)
         else:
             self._obey(peer, message)
 
@@ -287,7 +286,7 @@ class Core:
                 VERSION_UNSUPPORTED,
                 f"version {message.version} is not spoken here; this server speaks {PROTOCOL_VERSION}",
             )
-        self._greeting.pop(peer.number, None)
+        self._greeting.pop(peer, None)
         peer.label = message.label
         welcome = Welcome(PROTOCOL_VERSION, self._software, self._now_ms, [], self._limits)
         self._out.say(peer, welcome)
@@ -324,22 +323,22 @@ class Core:
     def _submit(self, peer: Peer, message: Submit) -> None:
         if peer.session is None:
             raise Violation(OUT_OF_ORDER, "a submission needs a session")
-        cursor = peer.cursors.get(message.channel)
+        cursor = peer.cursor(message.channel)
         if cursor is not None and cursor.group.undecided:
             cursor.group.defer(peer, message)
             return
         peer.held += 1
         peer.held_bytes += len(message.payload)
         if cursor is None or cursor.group not in self._turns.busy:
-            self._judge(peer, message)
+            self._judge(peer, cursor, message)
         elif not self._turns.park(cursor.group, peer.number, message.channel, message):
-            self._judge(peer, message)
+            self._judge(peer, cursor, message)
             self._turns.end(cursor.group, peer.number, message.channel)
             self._advance_turns(cursor.group)
 
     def _submit_run(self, peer: Peer, run: SubmitRun) -> bool:
         """As ``_submit`` for each of *run*, in one go, if none of them has to wait or be judged."""
-        session, cursor = peer.session, peer.cursors.get(run.channel)
+        session, cursor = peer.session, peer.cursor(run.channel)
         if session is None or cursor is None or peer.waiting:
             return False
         group, number, label = cursor.group, peer.number, peer.label
@@ -351,21 +350,22 @@ class Core:
         peer.held_bytes += sum(map(len, run.payloads))
         return True
 
-    def _judge(self, peer: Peer, message: Submit) -> None:
-        session, cursor = peer.session, peer.cursors.get(message.channel)
+    def _judge(self, peer: Peer, cursor: Cursor | None, message: Submit) -> None:
+        session = peer.session
         assert session is not None, "whose session goes, what it parked goes too"
         group = cursor.group if cursor else None
         try:
             self._sequencer.submit(peer.number, session, peer.label, group, message, self._now_ms)
         except GroupGone:
             text = "this was taken in a group of the same name, which has been deleted since"
-            self._end_channel(peer, message.channel, GROUP_DELETED, text)
+            assert cursor is not None, "it has a group"
+            self._end_channel(cursor, GROUP_DELETED, text)
             self._sequencer.submit(peer.number, session, peer.label, None, message, self._now_ms)
 
     # ------------------------------------------------------------ turns
 
     def _ask_turn(self, peer: Peer, message: AskTurn) -> None:
-        cursor = peer.cursors.get(message.channel)
+        cursor = peer.cursor(message.channel)
         if cursor is None:
             return  # its Error says all
         if not self._turns.ask(cursor.group, Asked(peer.number, message.channel, message.request)):
@@ -373,7 +373,7 @@ class Core:
         self._advance_turns(cursor.group)
 
     def _end_turn(self, peer: Peer, message: EndTurn) -> None:
-        cursor = peer.cursors.get(message.channel)
+        cursor = peer.cursor(message.channel)
         if cursor is not None:
             self._leave_turns(cursor)
 
@@ -394,7 +394,7 @@ class Core:
             number, message = parked
             peer = self._peers[number]
             try:
-                self._judge(peer, message)
+                self._judge(peer, peer.cursor(message.channel), message)
             except Violation as violation:
                 self._fail(peer, violation.code, violation.text)
         asked = self._turns.grant(group, self._now_ms, self._limits.turn_lease_ms)
@@ -403,18 +403,18 @@ class Core:
             self._sequencer.grant_turn(asked, group)
 
     def _sync(self, peer: Peer, message: Sync) -> None:
-        cursor = peer.cursors.get(message.channel)
+        cursor = peer.cursor(message.channel)
         if cursor is not None:  # else its Error says all
             head = cursor.group.durable_head
             self._out.line_up(cursor, Synced(message.request, head), head)
 
     def _credit(self, peer: Peer, message: Credit) -> None:
-        cursor = peer.cursors.get(message.channel)
+        cursor = peer.cursor(message.channel)
         if cursor is None:
             return
         if cursor.credit + message.size > self._limits.credit_bytes_max:
             text = f"credit of more than {self._limits.credit_bytes_max} bytes is outstanding"
-            self._end_channel(peer, message.channel, TOO_MANY, text)
+            self._end_channel(cursor, TOO_MANY, text)
             return
         cursor.credit += message.size
         self._out.stir(cursor)
@@ -431,8 +431,8 @@ class Core:
             self._let_session_go(peer)
             if session.is_empty() and not self._sequencer.is_pending(session):
                 self._sequencer.end(session)
-        for channel in list(peer.cursors):
-            self._close_channel(peer, channel)
+        for cursor in peer.cursors():
+            self._close_channel(cursor)
         self._close(peer)
 
     # ------------------------------------------------------------ what has to wait
@@ -440,7 +440,7 @@ class Core:
     def _decided(self, group: Group) -> None:
         """What waited for *group* goes on."""
         group.undecided = 0
-        deferred, group.deferred = group.deferred, Few()
+        deferred, group.deferred = group.deferred, ()
         for peer, message in still(deferred):
             self._obey(peer, message)
             self._go_on(peer)
@@ -448,8 +448,8 @@ class Core:
 
     def _go_on(self, peer: Peer) -> None:
         """What *peer* waited for is over: obey what it has said since."""
-        while peer.stalled and not peer.closing and not peer.must_wait(peer.stalled[0]):
-            self._obey(peer, peer.stalled.popleft())
+        while (message := peer.next_stalled()) is not None:
+            self._obey(peer, message)
 
     def _looked_up(self, event: LookedUp) -> None:
         waiting = self._residents.looked_up(event.group, event.position)
@@ -475,20 +475,19 @@ class Core:
     # ------------------------------------------------------------ channels
 
     def _leave(self, peer: Peer, message: Leave) -> None:
-        self._close_channel(peer, message.channel)
+        cursor = peer.cursor(message.channel)
+        if cursor is not None:
+            self._close_channel(cursor)
 
-    def _close_channel(self, peer: Peer, channel: int) -> None:
+    def _close_channel(self, cursor: Cursor) -> None:
         """The channel is gone; answers to submissions on it are still given, without entries."""
-        cursor = peer.cursors.pop(channel, None)
-        if cursor is None:
-            return
-        peer.ready.pop(channel, None)
+        peer, group = cursor.peer, cursor.group
+        peer.closed(cursor)
         peer.lined -= sum(due.replies for due in cursor.line)
         self._out.feed.forget(cursor)
         self._leave_turns(cursor)
-        group = cursor.group
-        group.cursors.discard(cursor)
-        group.followers.discard(cursor)
+        del group.cursors[cursor]
+        group.followers.pop(cursor, None)
         if group.candidate is not None and group.candidate.owner is cursor:
             self._sequencer.drop_candidate(group)
         self._maybe_let_go(group)
@@ -496,9 +495,11 @@ class Core:
             if not isinstance(due.message, Synced | TurnGranted):
                 self._out.say(peer, due.message)
 
-    def _end_channel(self, peer: Peer, channel: int, code: int, text: str) -> None:
-        self._out.say(peer, Error(code, channel, text))
-        self._close_channel(peer, channel)
+    def _end_channel(self, cursor: Cursor, code: int, text: str) -> None:
+        # The end of another channel may have let something be judged that ended this one's connection.
+        if cursor in cursor.group.cursors:
+            self._out.say(cursor.peer, Error(code, cursor.channel, text))
+            self._close_channel(cursor)
 
     def _maybe_let_go(self, group: Group) -> None:
         if group.is_idle() and self._residents.groups.get(group.name) is group:
@@ -511,7 +512,7 @@ class Core:
         batch = self._sequencer.committed()
         for group in batch.entries:
             self._out.feed.note_published(group)
-            followers, group.followers = group.followers, set()
+            followers, group.followers = group.followers, {}
             for cursor in followers:
                 self._out.stir(cursor)
             if group.wants_snapshot():
@@ -531,7 +532,7 @@ class Core:
         text = f"entries of group {group.name!r} up to position {group.floor} are gone; join again"
         for cursor in list(group.cursors):
             if cursor.is_cut_off():
-                self._end_channel(cursor.peer, cursor.channel, BEHIND_TRIM, text)
+                self._end_channel(cursor, BEHIND_TRIM, text)
 
     def _end_deleted(self, group: Group) -> None:
         """End everybody's channels; what is still said on them is refused."""
@@ -539,7 +540,7 @@ class Core:
         self._out.feed.let_go(group)
         for cursor in list(group.cursors):
             text = f"group {group.name!r} has been deleted"
-            self._end_channel(cursor.peer, cursor.channel, GROUP_DELETED, text)
+            self._end_channel(cursor, GROUP_DELETED, text)
 
     def _commit_failed(self, _event: CommitFailed) -> None:
         groups, unborn = self._sequencer.failed()
@@ -574,14 +575,14 @@ class Core:
         group.damage = text
         self._out.feed.drop(group)
         for cursor in list(group.cursors):
-            self._end_channel(cursor.peer, cursor.channel, GROUP_DAMAGED, text)
+            self._end_channel(cursor, GROUP_DAMAGED, text)
         self._resume(group.name, self._residents.cannot_be_read(group.name), None)
 
     # ------------------------------------------------------------ time and end
 
     def _ticked(self, _event: Ticked) -> None:
-        for peer in list(self._greeting.values()):
-            if self._now_ms < peer.since_ms + self._limits.hello_timeout_s * 1000:
+        for peer, since_ms in list(self._greeting.items()):
+            if self._now_ms < since_ms + self._limits.hello_timeout_s * 1000:
                 break
             self._fail(peer, TIMED_OUT, f"no Hello in {self._limits.hello_timeout_s} seconds")
         for group in self._turns.expire(self._now_ms):
@@ -618,7 +619,7 @@ class Core:
         for peer in self._peers.values():
             if peer.closing:
                 continue
-            for cursor in peer.cursors.values():
+            for cursor in peer.cursors():
                 cursor.credit = 0  # a reply is still worth its entries, following is over
             peer.farewell = Error(SHUTTING_DOWN, 0, "this server is stopping; connect again later")
             self._stop_hearing(peer)
@@ -650,7 +651,7 @@ class Core:
             return
         peer.held -= answer.message.length if type(answer.message) is TakenRun else 1
         peer.held_bytes -= answer.size
-        cursor = peer.cursors.get(answer.channel)
+        cursor = peer.cursor(answer.channel)
         if cursor is not None:
             self._out.line_up(cursor, answer.message, answer.needs)
         elif isinstance(answer.message, Error):

@@ -48,7 +48,7 @@ class Cursor:
     """One open channel.  *position*: the last entry that was handed out, or the snapshot's."""
 
     __slots__ = (
-        "channel", "credit", "grant", "group", "line", "loading", "peer", "position", "reading", "slice",
+        "channel", "credit", "grant", "group", "is_ready", "line", "loading", "peer", "position", "reading", "slice",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, channel: int, group: Group, position: int) -> None:
@@ -58,7 +58,8 @@ class Cursor:
         self.position = position
         self.grant = position
         self.credit = 0
-        self.line: Few[Due] = Few()
+        self.line: Few[Due] = ()
+        self.is_ready = False  # it is in its peer's ``ready``
         self.loading: Loading | None = None
         self.reading = False  # a slice, or a part of the snapshot, has been asked for
         self.slice: tuple[list[int], list[bytes]] | None = None  # what was read for it
@@ -71,7 +72,9 @@ class Cursor:
         return limit > self.position
 
     def reply_is_due(self) -> bool:
-        return bool(self.line) and self.line[0].needs <= self.position and self.loading is None
+        if not self.line:
+            return False
+        return self.line[0].needs <= self.position and self.loading is None
 
     def is_cut_off(self) -> bool:
         """Its next entry, or the rest of its snapshot, is gone."""

@@ -164,6 +164,7 @@ class Feed:
             assert taken, "a cursor was let go beyond what is durable"
             out.append(new(Entries, (cursor.channel, taken)))
             bytes_max -= sum(map(len, taken))
+        cursor.line = line or ()
         return bytes_max
 
     def _source(self, cursor: Cursor) -> tuple[list[int], list[bytes], int] | None:

@@ -100,8 +100,9 @@ class Joins:
         snapshot = group.snapshot if position is None else None
         if position is None:
             position = snapshot.position if snapshot else 0
-        cursor = peer.cursors[channel] = Cursor(peer, channel, group, position)
-        group.cursors.add(cursor)
+        cursor = Cursor(peer, channel, group, position)
+        peer.opened(cursor)
+        group.cursors[cursor] = None
         info = None
         if snapshot is not None:
             info = SnapshotInfo(snapshot.chain, snapshot.size, snapshot.digest)

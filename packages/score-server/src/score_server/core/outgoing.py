@@ -14,6 +14,7 @@ from . import snapshots
 from .cursor import Cursor, Due
 from .events import Effect, LookUp, ReadPage, SliceRead, SnapshotRead
 from .feed import REPLY_BYTES, Feed
+from .few import plus
 from .group import Group
 from .peer import Peer
 from .rows import new
@@ -34,13 +35,13 @@ class Outgoing:
 
     def say(self, peer: Peer, message: Output) -> None:
         """Tell *peer* at once, whatever its channels do."""
-        peer.control.append(message)
+        peer.control = plus(peer.control, message)
         self.wake(peer)
 
     def line_up(self, cursor: Cursor, message: Output, needs: int) -> None:
         """Put a reply behind the entries it needs, and allow the cursor as far as that."""
         replies = message.length if type(message) is TakenRun else 1
-        cursor.line.append(new(Due, (message, needs, replies)))
+        cursor.line = plus(cursor.line, new(Due, (message, needs, replies)))
         cursor.peer.lined += replies
         if needs > cursor.grant:
             cursor.grant = needs
@@ -50,12 +51,14 @@ class Outgoing:
         """See whether *cursor* has something to send now."""
         if self.feed.stir(cursor):
             peer = cursor.peer
-            peer.ready[cursor.channel] = cursor
+            if not cursor.is_ready:
+                cursor.is_ready = True
+                peer.ready = plus(peer.ready, cursor)
             self.woken[peer.number] = None
         elif cursor.credit > 0:
             # Who has something to send is told nothing more until it is sent: however many commits it
             # misses meanwhile, it costs them nothing.
-            cursor.group.followers.add(cursor)
+            cursor.group.followers[cursor] = None
 
     def slice_read(self, event: SliceRead) -> Group | None:
         """Hand on a part of the log; the group, if it should have had one and has not."""
@@ -92,34 +95,46 @@ class Outgoing:
     def output(self, peer: Peer, bytes_max: int) -> list[Output]:
         """What *peer* may be sent now; see ``Core.output``."""
         out: list[Output] = []
-        while peer.control and not peer.paging and bytes_max > 0:
-            message = peer.control[0]
+        if peer.control:
+            bytes_max = self._say_control(peer, bytes_max, out)
+        ready = peer.ready
+        while ready and bytes_max > 0:
+            cursor = ready.pop(0)
+            bytes_max = self.feed.serve(cursor, bytes_max, out)
+            if (cursor.line or cursor.wants()) and self.feed.stir(cursor):
+                ready.append(cursor)
+                continue
+            cursor.is_ready = False
+            if cursor.credit > 0:
+                cursor.group.followers[cursor] = None
+        peer.ready = ready or ()
+        return out
+
+    def _say_control(self, peer: Peer, bytes_max: int, out: list[Output]) -> int:
+        """Move what *peer* is to be told at once to *out*; returns what is left of *bytes_max*."""
+        control = peer.control
+        while control and not peer.paging and bytes_max > 0:
+            message = control[0]
             if type(message) is ListGroups:
                 # Read only now: a request costs no memory, and a page of groups only while it is sent.
                 peer.paging = True
                 read = ReadPage(peer.number, message.request, message.after, GROUPS_PER_PAGE + 1)
                 self.feed.reads.append(read)
                 break
-            del peer.control[0]
+            del control[0]
             out.append(message)
             bytes_max -= REPLY_BYTES
             if type(message) is GroupPage:
                 bytes_max -= REPLY_BYTES * len(message.groups)
             elif type(message) is TakenRun:
                 bytes_max -= REPLY_BYTES * message.length
-        while peer.ready and bytes_max > 0:
-            channel = next(iter(peer.ready))
-            cursor = peer.ready.pop(channel)
-            bytes_max = self.feed.serve(cursor, bytes_max, out)
-            if (cursor.line or cursor.wants()) and self.feed.stir(cursor):
-                peer.ready[channel] = cursor
-            elif cursor.credit > 0:
-                cursor.group.followers.add(cursor)
-        return out
+        peer.control = control or ()
+        return bytes_max
 
     def page_read(self, peer: Peer, request: int, groups: list[GroupState]) -> None:
         """*peer*'s turn to be told of *groups*, unless it has come to its end meanwhile."""
         if peer.paging:
+            assert peer.control, "it is paging for the first of them"
             peer.paging = False
             rows = [snapshots.row(state) for state in groups[:GROUPS_PER_PAGE]]
             peer.control[0] = GroupPage(request, rows, len(groups) > GROUPS_PER_PAGE)

@@ -12,7 +12,7 @@ store says comes in the order in which the store did it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from ..stores.base import GroupState
 from ..wire.messages import Message
@@ -51,7 +51,7 @@ class Residents:
     def look_up(self, name: str, position: int, peer: Peer, message: Message) -> None:
         """Have *message* of *peer* wait until the store has said how things stand at *position* in
         group *name*."""
-        peer.waiting.add(message)
+        peer.wait(message)
         waiting = self._lookups.setdefault((name, position), [])
         waiting.append((peer, message))
         if len(waiting) == 1:
@@ -67,9 +67,8 @@ class Residents:
         return [entry for key in keys for entry in self.looked_up(*key)]
 
 
-def still(waiting: Waiting) -> Iterator[tuple[Peer, Message]]:
+def still(waiting: Iterable[tuple[Peer, Message]]) -> Iterator[tuple[Peer, Message]]:
     """Of *waiting*, one by one, what is to be obeyed now: those who said it have not come to their end."""
     for peer, message in waiting:
-        if message in peer.waiting:
-            peer.waiting.discard(message)
+        if peer.waited(message):
             yield peer, message

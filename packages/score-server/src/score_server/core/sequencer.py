@@ -495,7 +495,7 @@ class Sequencer:
             rows.append(session.change(batch.outcomes.get(session, ())))
             if session.dropped:
                 batch.dropped.append((session, session.dropped))
-                session.dropped = Few()
+                session.dropped = ()
         self._touched, self._ended, self._stale = {}, [], {}
         self.in_flight, self.open = batch, Batch(batch.number + 1)
         return batch.commit(tuple(rows))
@@ -541,7 +541,7 @@ class Sequencer:
         self._touched |= dict.fromkeys(failed.rows)
         for session, dropped in failed.dropped:
             for seq in dropped:
-                session.dropped.add(seq)
+                session.drop(seq)
         self._ended = failed.ended + self._ended
         for session in unborn:
             self.sessions.pop(session.id, None)

@@ -22,7 +22,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 from ..stores.base import SessionChange, SessionState, StoredOutcome
-from .few import Few
+from .few import Few, plus
 from .rows import new
 
 GONE = ""  # no group has this name
@@ -69,7 +69,7 @@ class Session:
         self.outcomes: dict[int, Record] = {}  # seq > settled
         self.pinned: dict[int, Record] = {}  # seq <= settled, oldest pin first
         self.refusals: dict[int, Refusal] = {}
-        self.dropped: Few[int] = Few()  # forgotten pins that the store still has
+        self.dropped: Few[int] = ()  # forgotten pins that the store still has
         self.last_taken = 0  # the highest forgotten seq that was taken
         self.connection: int | None = None
         self.number = 0  # the last commit that carries an outcome, or the birth, of this session
@@ -137,10 +137,15 @@ class Session:
         while len(self.pinned) > pinned_max:
             seq = next(iter(self.pinned))
             del self.pinned[seq]
-            self.dropped.add(seq)
+            self.drop(seq)
         if self.refusals:
             for seq in [seq for seq in self.refusals if seq <= upto]:
                 del self.refusals[seq]
+
+    def drop(self, seq: int) -> None:
+        """Have the store forget what it has of *seq*."""
+        if seq not in self.dropped:
+            self.dropped = plus(self.dropped, seq)
 
     def taken_in(self, group: str) -> list[tuple[int, Record]]:
         """What was taken in *group*, settled or not."""

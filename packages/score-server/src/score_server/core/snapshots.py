@@ -147,7 +147,7 @@ class Snapshots:
 
     def _cursor(self, peer: Peer, message: OfferSnapshot | PutSnapshot | Trim) -> Cursor | None:
         """Where *message* belongs; None if nowhere, or not before it is decided what the group is."""
-        cursor = peer.cursors.get(message.channel)
+        cursor = peer.cursor(message.channel)
         if cursor is not None and cursor.group.undecided:
             cursor.group.defer(peer, message)
             return None
