@@ -129,6 +129,10 @@ def counted() -> Iterator[Counted]:
             yield made
 
 
+def bump(t: Any) -> None:
+    t["key"] = t["key"] + 1
+
+
 def test_each_kind_of_call_is_one_send_and_one_receive(counted: Counted) -> None:
     shared = score.SMap[str, int](counted.client, "g")
     shared["key"] = 1
@@ -150,9 +154,25 @@ def test_each_kind_of_call_is_one_send_and_one_receive(counted: Counted) -> None
         shared.sync,
         batch,
         transaction,
+        lambda: shared.run_transaction(bump),
     ):
         sends, receives, _, _ = counted.count(work)
         assert (sends, receives) == (1, 1)
+
+
+def test_among_many_writers_a_transaction_is_a_turn_and_a_change(counted: Counted) -> None:
+    shared = score.SMap[str, int](counted.client, "g")
+    shared["key"] = 1
+    with score.connect(counted.client.url) as other:
+        theirs = score.SMap[str, int](other, "g")
+        costs = []
+        for _ in range(3):
+            theirs["key"] = 7
+            costs.append(counted.count(lambda: shared.run_transaction(bump))[:2])
+    # Refused once; then it knows that it is not alone, until a turn brings it nothing new.
+    assert costs == [(3, 3), (2, 2), (2, 2)]
+    assert counted.count(lambda: shared.run_transaction(bump))[:2] == (2, 2)
+    assert counted.count(lambda: shared.run_transaction(bump))[:2] == (1, 1)
 
 
 def test_reading_costs_nothing(counted: Counted) -> None:

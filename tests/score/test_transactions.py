@@ -367,6 +367,91 @@ def test_a_mere_look_asks_for_no_turn(client: Client, monkeypatch: pytest.Monkey
     assert mine.run_transaction(lambda t: t["n"]) == 5
 
 
+def counted_turns(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """For whom *client* takes turns from now on."""
+    taken: list[Any] = []
+    take_turn = client.take_turn
+
+    def counted(replica: Any) -> None:
+        taken.append(replica)
+        take_turn(replica)
+
+    monkeypatch.setattr(client, "take_turn", counted)
+    return taken
+
+
+def test_who_was_refused_begins_with_a_turn_until_one_brings_nothing_new(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, theirs = two(client)
+    turns, runs = counted_turns(client, monkeypatch), []
+
+    def bump(t: Any) -> None:
+        runs.append(1)
+        t["n"] += 1
+
+    def cost() -> tuple[int, int]:
+        """Runs and turns of one transaction."""
+        before = len(runs), len(turns)
+        mine.run_transaction(bump)
+        return len(runs) - before[0], len(turns) - before[1]
+
+    assert cost() == (1, 0)
+    theirs["other"] = 1
+    assert cost() == (2, 1)
+    theirs["other"] = 2
+    assert cost() == (1, 1)  # without, it would have been refused
+    assert cost() == (1, 1)  # without, it would have been taken
+    assert cost() == (1, 0)
+    assert mine["n"] == 6
+
+
+def test_a_turn_that_was_not_used_is_given_back_and_the_next_call_does_without(
+    client: Client, other: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, _ = two(client)
+    theirs, turns = SMap[str, Any](other, "m"), counted_turns(client, monkeypatch)
+
+    def lose() -> None:
+        """A race, so that the next one begins with a turn."""
+        theirs["other"] = 1
+        mine.run_transaction(lambda t: t.update(n=1))
+        theirs["n"] = 7
+        turns.clear()
+
+    def fail(t: Any) -> None:
+        raise KeyError(t["n"])
+
+    lose()
+    assert mine.run_transaction(lambda t: t["n"]) == 7
+    with other.deadline(0.4):  # less than a lease
+        theirs["n"] = 8
+    assert mine.run_transaction(lambda t: t["n"]) == 8
+    assert len(turns) == 1
+    lose()
+    with pytest.raises(KeyError, match="7"):
+        mine.run_transaction(fail)
+    with other.deadline(0.4):
+        theirs["n"] = 8
+    with pytest.raises(KeyError, match="8"):
+        mine.run_transaction(fail)
+    assert len(turns) == 1
+
+
+def test_a_turn_that_does_not_come_ends_with_the_deadline(client: Client, other: Client) -> None:
+    mine, theirs = two(client)
+    theirs["other"] = 1
+    mine.run_transaction(lambda t: t.update(n=1))
+    held = SMap[str, Any](other, "m")
+    other.take_turn(held._view.replica)
+    with client.deadline(0.2), pytest.raises(score.DeadlineExceeded) as caught:
+        mine.run_transaction(lambda t: t.update(n=2))
+    assert not hasattr(caught.value, "__notes__")  # nobody was first: nothing was tried
+    other.end_turn(held._view.replica)
+    mine.run_transaction(lambda t: t.update(n=t["n"] + 1))
+    assert mine["n"] == 2
+
+
 def test_a_nested_container_can_have_its_own(client: Client) -> None:
     mine, theirs = two(client)
     handle = mine["l"]

@@ -6,6 +6,9 @@ that was acknowledged before the call; and its changes, if it made any, took eff
 - A change is judged by the server: it is taken only if the view held everything.  The refusal comes
   behind what caused it.  The next attempts wait for a turn (``score_server.core.turns``): in line, up to
   date, and with nobody else's change in between for as long as its lease, so nobody starves.
+- Where many write, a first attempt without a turn is always refused: a submission, an answer and a wake-up
+  for nothing.  So a view that was refused (``View.is_contended``) begins its next call with a turn, until one
+  brings it nothing new, or was not used: then it would have done without.
 - A function that changed nothing, or raised, asks for nothing to be judged, and may have looked at
   an old view: a worker that finds "nothing to do" there would find that for ever.  So the view is
   brought up to date, once in a call, and the function runs again if that moved it.
@@ -38,14 +41,16 @@ def run_transaction(
     """
     attempts = 0
     current = False  # whether the view was brought up to date since the call began
-    refused = False  # whether the last attempt made changes in vain
+    in_turn = view.is_contended  # whether an attempt waits for its turn
     with view.client.as_one_call():
         while True:
             transaction = begin()
             try:
-                if refused:
-                    view.take_turn()
-                done, result = _attempt(view, transaction, function, current, refused)
+                if in_turn:
+                    moved = view.take_turn()
+                    current = True
+                    view.is_contended = moved or attempts > 0
+                done, result = _attempt(view, transaction, function, current, in_turn)
             except DeadlineExceeded as error:
                 if attempts:
                     error.add_note(f"run_transaction was overtaken by others {attempts} times")
@@ -56,7 +61,7 @@ def run_transaction(
                 return cast("R", result)
             attempts += 1
             current = True
-            refused = transaction.changes > 0
+            in_turn = view.is_contended = transaction.changes > 0
 
 
 def _attempt(
@@ -89,5 +94,6 @@ def _attempt(
     finally:
         transaction.abandon()
         if in_turn and not submitted:
+            view.is_contended = False
             view.end_turn()
     return current or not view.catch_up(), result

@@ -55,6 +55,8 @@ class View:
         self._skeleton = skeleton
         self._own()
         self.closed = False
+        self.is_contended = False
+        """Others were first when this view made a change in a transaction; see ``run_transaction``."""
         self.replica: Replica
 
     def open(
@@ -137,9 +139,11 @@ class View:
         self.client.sync(self.replica)
         return self.replica.position != position
 
-    def take_turn(self) -> None:
-        """Wait in line until the group waits for this view, which is then up to date."""
+    def take_turn(self) -> bool:
+        """Wait in line until the group waits for this view, which is then up to date; whether that moved it."""
+        position = self.replica.position
         self.client.take_turn(self.replica)
+        return self.replica.position != position
 
     def end_turn(self) -> None:
         """Give a turn back that was not used."""
