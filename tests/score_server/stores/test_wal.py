@@ -92,6 +92,21 @@ def test_a_rest_of_a_commit_that_was_rolled_back_is_no_damage(log: bytes) -> Non
     assert damage(log + bytes(frame) + bytes(frame)) is None
 
 
+def test_a_head_that_was_torn_between_two_sectors_ends_no_commit(tmp_path: Path) -> None:
+    """In front it is still an older frame's, which ended a commit; behind is the checksum that the next one continues."""
+    store = SqliteStore(str(tmp_path / "e.db"))
+    names = [f"{n}" * 200 for n in range(600)]
+    store.commit(Commit(new_groups=tuple(NewGroup(name, bytes(16)) for name in names)))
+    log = (tmp_path / "e.db-wal").read_bytes()
+    store.close()
+    last = max(at for at in range(HEADER, len(log), FRAME) if any(log[at + 4 : at + 8]))
+    in_two = [at for at in range(HEADER, last, FRAME) if at // 512 != (at + 23) // 512]
+    assert {512 - at % 512 for at in in_two} == {8, 16}
+    for at in in_two:
+        older = (9).to_bytes(4, "big") + (99).to_bytes(4, "big")
+        assert damage(log[:at] + older + log[at + 8 :]) is None
+
+
 def test_a_bit_flipped_in_the_header_or_before_the_last_commit_is_damage(log: bytes) -> None:
     begin = len(log) - frames_of_last_commit(log) * FRAME
     for at in [*range(HEADER), *range(HEADER, begin - FRAME, 331)]:

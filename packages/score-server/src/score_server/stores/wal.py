@@ -8,6 +8,8 @@ commit behind it.  Here the two are told apart, before SQLite sees the file:
   is at most the rest of that one commit, its own last frame included, and nothing that was written after it.
 - A frame's checksum continues its predecessor's.  So a frame that fits the stored checksum of a commit's last
   frame was written after that commit.
+- The disk writes sectors.  A frame's head that lies in two of them can be an older frame's in front and its own
+  behind: what it says of a commit counts only if its checksum is right.
 
 Hence: a last frame of a commit behind the end that SQLite sees, with a frame that fits behind it, is
 damage.  What cannot be told from a torn end: damage in the very last commit, and a log that was cut off or
@@ -26,6 +28,7 @@ _FRAME = struct.Struct(
 )  # page, pages of the database after a commit or 0, two salts, checksum
 _MAGIC = 0x377F0682  # the lowest bit: the checksum reads its words in big-endian order
 _PAGE_BYTES = 4096  # SQLite's own, for when the header is the damaged part
+_SECTOR_BYTES = 512  # or a multiple
 
 Sums = tuple[int, int]
 
@@ -56,7 +59,8 @@ def damage(log: bytes) -> str | None:
             bad = at
         if bad is not None and good and behind_commit:
             return f"the bytes from {bad} on are not as they were written, and commits stand behind them"
-        behind_commit = bad is not None and own == salts and commit > 0
+        of_one_time = good or at % _SECTOR_BYTES <= _SECTOR_BYTES - _FRAME.size
+        behind_commit = bad is not None and own == salts and commit > 0 and of_one_time
         sums = (first, second)
     return None
 
