@@ -218,8 +218,8 @@ def test_many_sets_as_one_change_make_hardly_a_function_call_each(counted: Count
             for key, value in content.items():
                 changes[key] = value
 
-    assert function_calls(lambda: shared.update(content)) <= 136
-    assert function_calls(batch) <= 264
+    assert function_calls(lambda: shared.update(content)) <= 124
+    assert function_calls(batch) <= 258
 
 
 # ---------------------------------------------------------------- a server without its sockets

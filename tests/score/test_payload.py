@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from score.payload import decode_update, encode_update
 from score_server.wire import codec
-from ucore import UMap, recording
+from ucore import UMap, Update, recording
 from ucore.errors import CannotApplyError, MalformedUpdateError, UpgradeNeededError
 
 from ..score_server.wire.profile import foreign_calls
@@ -29,6 +29,26 @@ def test_an_update_survives_the_wire() -> None:
     for update in updates:
         twin.apply(decode_update(encode_update(update)))
     assert twin == source
+
+
+NATIVES = (
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.binary()
+    | st.text(st.characters(codec="utf-8"))
+)  # fmt: skip
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    st.dictionaries(
+        st.integers(-(2**63), 2**63 - 1) | st.text(st.characters(codec="utf-8")), NATIVES
+    )
+)
+def test_what_is_put_as_a_dict_is_encoded_as_its_text(content: dict[Any, Any]) -> None:
+    update = Update.putting((5, 1), content)
+    payload = encode_update(update)
+    assert payload == encode_update(Update(update.ops))
+    assert repr(decode_update(payload).steps) == repr(update.steps)
+    assert foreign_calls(lambda: encode_update(update)) == []
 
 
 LEAVES = (

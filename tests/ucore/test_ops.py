@@ -19,7 +19,7 @@ from ucore import (
     codes,
 )
 from ucore.change import Literal
-from ucore.ops import OPERATIONS, Reader, _read_one, _read_simple, read
+from ucore.ops import OPERATIONS, Reader, _read_one, _read_simple, put_step, read
 
 GOOD: list[list[Any]] = [
     [codes.DECLARE, ["map", "leaf"]],
@@ -250,3 +250,11 @@ def test_whatever_strangers_send_applies_or_fails_or_is_refused(text: list[Any])
         m.apply(Update.from_plain(applied.inverse.to_plain()))
     assert m == UMap.load(before)
     tree.audit()
+
+
+def test_the_step_of_a_dict_is_what_reading_its_text_gives() -> None:
+    op = [codes.PUT_MANY, 3, 1, "k", 1, 2, "l"]
+    assert read([op]) == [put_step((3, 1), {"k": 1, 2: "l"})]
+    assert read([op])[0][3] == ({"k": 1, 2: "l"}, False)
+    for nested in ([33], [32, "a", [34]]):
+        assert read([[codes.PUT_MANY, 0, 0, "k", nested]])[0][3][1]

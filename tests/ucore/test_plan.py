@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ucore import UMap, UnstorableError, UVec, WrongTypeError, codes, plan
 from ucore.plan import INTENT, Plan
+from ucore.primitives import flat
 from ucore.types import ANY
 
 INTS = UMap[str, int].spec  # type: ignore[attr-defined]
@@ -73,6 +74,9 @@ def test_maps() -> None:
     assert plan.put_many(ANY, {}) is None
     assert plan.put_many(ANY, {"a": 1}) == Plan(codes.PUT, ["a", 1])
     assert plan.put_many(ANY, {"a": 1, "b": 2}) == Plan(codes.PUT_MANY, ["a", 1, "b", 2])
+    assert plan.are_native_pairs(ANY, {"a": 1, 2: "b"})
+    for few_or_other in ({}, {"a": 1}, {"a": 1, "b": [2]}, {"a": 1, True: 2}, {"a": 1, "b": 2**63}):
+        assert not plan.are_native_pairs(ANY, few_or_other)
     with pytest.raises(WrongTypeError, match=r"^\['b'\]: "):
         plan.put_many(INTS, {"a": 1, "b": "x"})
     assert plan.set_default(ANY, "a", 1) == Plan(codes.SET_DEFAULT, ["a", 1])
@@ -106,6 +110,9 @@ def test_columns_are_checked_as_each_of_their_values_is(spec: Any, content: dict
             plan.put_many(spec, content)
     else:
         assert repr(plan.put_many(spec, content)) == repr(Plan(codes.PUT_MANY, expected))
+    if plan.are_native_pairs(spec, content):
+        assert not refused
+        assert repr(flat(content)) == repr(expected)
 
 
 @settings(derandomize=True, deadline=None)

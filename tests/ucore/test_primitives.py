@@ -33,6 +33,7 @@ from ucore.primitives import (
     decode_leaf,
     encode,
     encode_key,
+    flat,
     primitive,
 )
 from ucore.registry import Registry, short
@@ -646,6 +647,11 @@ def test_a_column_is_native_exactly_if_decoding_gives_each_as_it_is(column: Any)
             return False
 
     assert are_natives(column) is all(map(is_as_it_is, column))
+
+
+def test_a_dict_as_keys_and_values_in_turn() -> None:
+    assert flat({}) == []
+    assert flat({"a": 1, 2: "b"}) == ["a", 1, 2, "b"]
 
 
 @pytest.mark.parametrize("key", [None, True, 1.5, math.nan, b"x", [2, 1]])

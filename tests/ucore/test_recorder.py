@@ -268,6 +268,73 @@ def test_leaves_under_several_keys_are_stored_by_one_operation() -> None:
     assert list(m.items())[2:4] == [(1, None), ("b", 1.5)]
 
 
+def test_a_batch_that_only_puts_natives_is_made_of_them() -> None:
+    m = UMap[Any, Any](d={})
+    for target in (m, m["d"]):
+        with recording(m) as updates:
+            with target.batch() as b:
+                b["a"] = 1
+                b["ä"] = "ö"
+                b[2] = None
+        assert updates[0].puts == (target._id, {"a": 1, "ä": "ö", 2: None})
+        assert b.results == [None] * 3
+    assert m == {"d": {"a": 1, "ä": "ö", 2: None}, "a": 1, "ä": "ö", 2: None}
+
+
+@pytest.mark.parametrize(
+    ("more", "ops"),
+    [
+        (lambda b: b.pop("a"), [[codes.PUT_MANY, 0, 0, "a", 1, "b", 2], [codes.DELETE, 0, 0, "a"]]),
+        (lambda b: b.clear(), [[codes.PUT_MANY, 0, 0, "a", 1, "b", 2], [codes.CLEAR, 0, 0]]),
+        (lambda b: b.__setitem__("a", 3), [[codes.PUT_MANY, 0, 0, "a", 1, "b", 2], [codes.PUT, 0, 0, "a", 3]]),
+        (lambda b: b.__setitem__("c", (3,)), [[codes.PUT_MANY, 0, 0, "a", 1, "b", 2, "c", [2, 3]]]),
+        (lambda b: b.__setitem__((3,), 3), [[codes.PUT_MANY, 0, 0, "a", 1, "b", 2, [2, 3], 3]]),
+        (lambda b: b.__setitem__(2**63, 3), [[codes.PUT_MANY, 0, 0, "a", 1, "b", 2, encode_key(2**63), 3]]),
+    ],
+)  # fmt: skip
+def test_whatever_else_it_does_is_told_by_text(more: Any, ops: list[Any]) -> None:
+    m = UMap[Any, Any](a=0)
+    with recording(m) as updates:
+        with m.batch() as b:
+            b["a"] = 1
+            b["b"] = 2
+            more(b)
+    assert updates[0].puts is None
+    assert updates[0].ops == ops
+
+
+def test_what_stands_behind_another_kind_of_leaf_is_stored_by_the_same_operation() -> None:
+    m = UMap[Any, Any]()
+    with recording(m) as updates:
+        with m.batch() as b:
+            b["a"] = 1
+            b["b"] = (2,)
+            b["c"] = 3
+            b["a"] = 4
+            b["d"] = 5
+    assert updates[0].ops == [
+        [codes.PUT_MANY, 0, 0, "a", 1, "b", [2, 2], "c", 3], [codes.PUT_MANY, 0, 0, "a", 4, "d", 5],
+    ]  # fmt: skip
+    assert m == {"a": 4, "b": (2,), "c": 3, "d": 5}
+
+
+def test_what_a_batch_puts_is_seen_by_what_it_records_next() -> None:
+    m = UMap[Any, Any](a={}, x=[1])
+    with m.batch() as b:
+        b["n"] = 1
+        b["a"] = 2
+        for key in ("n", "a"):
+            with pytest.raises(TypeError, match="does not read"):
+                b[key]
+        b["x"].append(2)  # another one's operation in between
+        b["m"] = 3
+        b.discard("n")
+        with pytest.raises(KeyError):
+            b["n"]
+    assert m == {"a": 2, "m": 3, "x": [1, 2]}
+    assert b.results == [None, None, None, None, True]
+
+
 def test_a_failure_behind_them_names_the_change_that_was_recorded() -> None:
     m = UMap[str, Any]()
     with pytest.raises(KeyError) as caught, m.batch() as b:

@@ -22,6 +22,7 @@ from ucore import (
     WrongTypeError,
     recording,
 )
+from ucore.base import Applied, OpFailure
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 # Equal in groups, unequal in type or zone; -1 and -2 have one hash.
@@ -319,3 +320,22 @@ def test_a_transaction_hands_out_an_overlay_of_its_own_kind() -> None:
     assert m == {"a": 2}
     assert m.run_transaction(lambda t: t.pop("a")) == 2
     assert len(m) == 0
+
+
+class Refusing:
+    """An owner in whose order each update fails."""
+
+    def enter(self) -> None:
+        pass
+
+    def submit(self, _update: Update, _strict: object) -> Applied:
+        return Applied([], OpFailure(0, StaleHandleError("removed by others")), None)
+
+
+def test_a_failure_in_the_order_is_raised() -> None:
+    m = UMap[str, int](a=1)
+    m._tree.owner = Refusing()  # type: ignore[assignment, union-attr]
+    for content in ({"b": 2}, {"b": 2, "c": 3}):
+        with pytest.raises(StaleHandleError, match="by others"):
+            m.update(content)
+    assert m == {"a": 1}

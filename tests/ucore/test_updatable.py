@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ucore import (
     MalformedUpdateError,
@@ -52,6 +54,32 @@ def test_its_steps_are_read_once_and_late_for_what_was_made_here() -> None:
         _ = update.steps
     good = Update(OPS)
     assert good.steps is good.steps
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="utf-8")) | st.integers(-(2**63), 2**63 - 1),
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.binary()
+        | st.text(st.characters(codec="utf-8")),
+    )
+)  # fmt: skip
+def test_what_is_put_as_a_dict_is_what_its_text_says(content: dict[Any, Any]) -> None:
+    update = Update.putting((0, 0), content)
+    assert update.puts == ((0, 0), content)
+    text = Update.from_plain(update.to_plain())
+    assert repr(text.steps) == repr(update.steps)
+    assert text.steps[0][0] is update.steps[0][0]
+    assert text == update
+    assert hash(text) == hash(update)
+    assert repr(text) == repr(update)
+    assert text.puts is None
+
+
+def test_a_dict_of_natives_is_put_as_such() -> None:
+    update = Update.putting((3, 1), {"a": 1, 2: None})
+    assert update.ops == [[codes.PUT_MANY, 3, 1, "a", 1, 2, None]]
+    assert update.ops is update.ops
+    assert Update(OPS).puts is None
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from score_server.wire.codec import (
     decode_loosely,
     encode,
     encode_loosely,
+    encode_with_pairs,
     utf8_length,
 )
 
@@ -145,6 +146,26 @@ def test_cbor2_calls_no_python(value: object) -> None:
     assert foreign_calls(lambda: encode_loosely(value)) == []  # type: ignore[arg-type]
     assert foreign_calls(lambda: decode_loosely(data, depth_max=3)) == []
     assert foreign_calls(lambda: decode_each_loosely([data] * 3, depth_max=3)) == []
+
+
+PAIRS: list[dict[object, object]] = [
+    {}, {"a": 1}, {"ä": "ö", 1: None, -5: 1.5, "b": b"x", 2**63 - 1: True},
+    {f"key {i}": i for i in range(12)}, {f"key {i}": -i for i in range(300)}, {i: str(i) for i in range(70_000)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pairs", PAIRS, ids=lambda value: f"{value!r:.30}")
+def test_pairs_are_encoded_as_the_array_of_them(pairs: dict[object, object]) -> None:
+    for before in ([], [6, 0, 0]):
+        flat = [*before, *(item for pair in pairs.items() for item in pair)]
+        assert encode_with_pairs(before, pairs) == cbor2.dumps(flat)
+    assert foreign_calls(lambda: encode_with_pairs([6, 0, 0], pairs)) == []
+
+
+def test_pairs_with_a_text_that_has_no_encoding_are_refused() -> None:
+    for pairs in ({"\ud800": 1}, {"a": "\ud800"}):
+        with pytest.raises(EncodeError, match="UTF-8"):
+            encode_with_pairs([], pairs)  # type: ignore[arg-type]
 
 
 def test_a_ctrl_c_while_a_map_or_a_tag_is_refused_is_not_lost(

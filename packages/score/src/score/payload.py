@@ -7,6 +7,8 @@ The server never looks inside.  What cannot be read here stops the view that mee
 from __future__ import annotations
 
 from score_server.wire import codec
+from score_server.wire.heads import ARRAYS, INTEGERS
+from ucore.codes import PUT_MANY
 from ucore.errors import MalformedUpdateError
 from ucore.updatable import Update
 
@@ -14,10 +16,16 @@ from ucore.updatable import Update
 # each level of a value is one array.
 PAYLOAD_DEPTH_MAX = 64 + 8
 
+# What stands before the one operation of an update.
+_UPDATE_OF_ONE = ARRAYS[2] + INTEGERS[Update.version]
+
 
 def encode_update(update: Update) -> bytes:
     """The payload that says *update*, which ucore has made of values that it has checked."""
-    return codec.encode_loosely(update.to_plain())
+    if update.puts is None:
+        return codec.encode_loosely(update.to_plain())
+    target, content = update.puts
+    return _UPDATE_OF_ONE + codec.encode_with_pairs([PUT_MANY, *target], content)
 
 
 def decode_update(payload: bytes) -> Update:

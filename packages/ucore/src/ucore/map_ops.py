@@ -80,12 +80,12 @@ def _has_node(raw: Raw, keys: Iterable[object]) -> bool:
     return any(issubclass(kind, Node) for kind in kinds)
 
 
-def put_many(change: Change, node: Node, raw: Raw, arguments: tuple[Raw]) -> None:
-    (content,) = arguments
+def put_many(change: Change, node: Node, raw: Raw, arguments: tuple[Raw, bool]) -> None:
+    content, nested = arguments
     if change.plain and (len(change.tree.nodes) == 1 or not _has_node(raw, content)):
         # No node goes, and nobody wants to hear of each.
         dict.update(raw, content)
-        if Literal in set(map(type, content.values())):
+        if nested:
             for key, value in content.items():
                 if type(value) is Literal:
                     _set(raw, key, change.build(value, node))

@@ -173,7 +173,8 @@ def _key_number(_: Reader, op: list[Any]) -> Arguments:
 
 
 def _content(reader: Reader, op: list[Any]) -> Arguments:
-    return (reader.pairs(op[3:]),)
+    content = reader.pairs(op[3:])
+    return (content, reader.depth > 0)
 
 
 def _keys(_: Reader, op: list[Any]) -> Arguments:
@@ -336,6 +337,11 @@ def _read_simple(op: list[Any]) -> Step | None:
     ):
         return None
     return (run, kinds, (position, ordinal), arguments, (), 0)
+
+
+def put_step(target: NodeId, content: dict[Any, Any]) -> Step:
+    """What reading the ``PUT_MANY`` of *content*, natives alone, would give."""
+    return (map_ops.put_many, _MAP, target, (content, False), (), 0)
 
 
 def _read_one(reader: Reader, op: list[Any]) -> Step:

@@ -7,12 +7,13 @@ what the builtin would raise, or why a value cannot be stored, before anything h
 from __future__ import annotations
 
 import operator
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 from . import codes
 from .change import stored_key
 from .errors import UnstorableError
-from .primitives import QUICK_KEYS, Plain, are_natives, encode, encode_key
+from .primitives import QUICK_KEYS, Plain, are_natives, encode, encode_key, flat
 from .registry import NATIVE_TYPES, short
 from .types import ANY, Spec
 
@@ -71,7 +72,7 @@ def plain_values(spec: Spec, values: list[Any]) -> list[Plain]:
     return plains
 
 
-def _are_plain(spec: Spec, column: list[Any], kinds: frozenset[type] = NATIVE_TYPES) -> bool:
+def _are_plain(spec: Spec, column: Collection[Any], kinds: frozenset[type] = NATIVE_TYPES) -> bool:
     """Whether each of them fits and is its own plain form: a few passes in C, no call for each."""
     return are_natives(column, kinds & spec.exact)
 
@@ -90,18 +91,28 @@ def put(spec: Spec, key: object, value: object) -> Plan:
     return Plan(codes.PUT, [plain_key(spec, key), plain_value(spec, value, key)])
 
 
+def are_native_pairs(spec: Spec, content: dict[Any, Any]) -> bool:
+    """Whether they fit, and ``Update.putting`` can take them: several, which are their own plain forms."""
+    return (
+        len(content) > 1
+        and _are_plain(spec.key, content, QUICK_KEYS)
+        and _are_plain(spec.value, content.values())
+    )
+
+
 def put_many(spec: Spec, content: dict[Any, Any]) -> Plan | None:
     """None when there is nothing to put."""
+    if are_native_pairs(spec, content):
+        return Plan(codes.PUT_MANY, flat(content))
+    return put_each(spec, content)
+
+
+def put_each(spec: Spec, content: dict[Any, Any]) -> Plan | None:
+    """``put_many`` of what ``are_native_pairs`` says no to."""
     if len(content) == 1:
         return put(spec, *next(iter(content.items())))
-    keys, values = list(content), list(content.values())
-    arguments: list[Plain]
-    if _are_plain(spec.key, keys, QUICK_KEYS) and _are_plain(spec.value, values):
-        arguments = keys * 2
-        arguments[::2], arguments[1::2] = keys, values
-    else:
-        arguments = _content(content)
-        spec.check(content)
+    arguments = _content(content)
+    spec.check(content)
     return Plan(codes.PUT_MANY, arguments) if arguments else None
 
 

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import dataclasses
 import decimal
-from collections.abc import Callable, Iterable, Sequence
+import struct
+from collections.abc import Callable, Collection, Iterable
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum, Flag
@@ -337,7 +338,7 @@ QUICK_KEYS: Final = frozenset({str, int})
 """Keys that nearly all maps have, and whose plain form is the key itself."""
 
 
-def are_natives(column: Sequence[Any], kinds: frozenset[type] = NATIVE_TYPES) -> bool:
+def are_natives(column: Collection[Any], kinds: frozenset[type] = NATIVE_TYPES) -> bool:
     """Whether all of *column* is of these *kinds* of natives, and ``decode`` would give each as it is.
 
     A few passes in C, where decoding them takes a call for each.
@@ -347,12 +348,21 @@ def are_natives(column: Sequence[Any], kinds: frozenset[type] = NATIVE_TYPES) ->
         return False
     if int in found:
         ints = column if len(found) == 1 else [item for item in column if type(item) is int]
-        if min(ints) < INT_MIN or max(ints) > INT_MAX:
+        try:
+            struct.pack(f"{len(ints)}q", *ints)  # in half the time that min and max take
+        except struct.error:
             return False
     if str in found:
         texts = column if len(found) == 1 else [item for item in column if type(item) is str]
         return is_text("".join(texts))
     return True
+
+
+def flat(content: dict[Any, Any]) -> list[Any]:
+    """``k, v, k, v``: keys and values in turn."""
+    found = list(content) * 2
+    found[::2], found[1::2] = content, content.values()
+    return found
 
 
 # The interface that the rest of ucore uses: the registry of this process.

@@ -11,7 +11,9 @@ strict, so what it knows is then what is true where the batch lands.
 
 Leaves that are put into one map, each under another key, or appended to one list, one after the other
 with nothing in between, become one operation: it does the same, has no other result than they have,
-can fail only where the first of them would, and costs a fifth at everybody who applies it.
+can fail only where the first of them would, and costs a fifth at everybody who applies it.  As long as
+they are natives, such a map's are kept as the dict that they are, and if the batch is nothing else, its
+update is made of that (``Update.putting``).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any, Final, Generic, Self, SupportsIndex, TypeVar, cast
 from . import codes, plan
 from .base import Node, NodeId, Strict
 from .plan import INTENT, Plan
+from .primitives import QUICK_KEYS, flat
 from .registry import INT_MAX, INT_MIN, NATIVE_TYPES, container_kind, short
 from .tree import Tree
 from .types import Spec
@@ -56,10 +59,14 @@ class _Log:
         # For each of them: how many changes it was recorded as, and what is made of its result.
         self.sizes: list[int] = []
         self.finish: list[Callable[[Any], Any]] = []
-        # Whose latest leaf the last operation stores, so that it can store the next one as well.
-        self.growing: Recorder | None = None
-        # Operations that may have become several's: which, that code, and the arguments of each.
-        self.grown: list[tuple[int, int, int]] = []
+        # What the last operation stores, so that it can store the next leaf as well: natives that stand before its
+        # text, or else whose latest leaf.
+        self.growing: dict[Any, Any] | Recorder | None = None
+        # Operations that may have become several's: which, that code, the arguments of each, and natives that at the
+        # end come before those in its text.
+        self.grown: list[tuple[int, int, int, dict[Any, Any]]] = []
+        # The same natives, where putting them is all that the batch does.
+        self.puts: dict[Any, Any] | None = None
         self.strict = False
         self.ordinal = 0
         self.over = False
@@ -82,17 +89,32 @@ class _Log:
         else:
             self.add(recorder._target, Plan(one, arguments), None)
             self.growing = recorder
-            self.grown.append((len(self.ops) - 1, several, len(arguments)))
+            self.grown.append((len(self.ops) - 1, several, len(arguments), {}))
+
+    def add_pairs(self, target: NodeId, pairs: dict[Any, Any]) -> None:
+        """As ``add`` of what puts *pairs*, natives: also those that get there while it is ``growing``."""
+        self.add(target, Plan(codes.PUT, []), None)
+        self.growing = pairs
+        self.grown.append((len(self.ops) - 1, codes.PUT_MANY, 2, pairs))
 
     def end(self) -> None:
         """Take no more in."""
         self.over = True
         self.growing = None
-        for at, several, width in self.grown:
+        for at, several, width, pairs in self.grown:
             op = self.ops[at]
+            if len(self.ops) == 1 and len(op) == 3 and len(pairs) > 1:
+                self.puts = pairs
+            op[3:3] = flat(pairs)
             self.sizes[at] = (len(op) - 3) // width
             if self.sizes[at] > 1:
                 op[0] = several
+
+    def update(self) -> Update:
+        """All of it, after the end."""
+        if self.puts is not None:
+            return Update.putting(tuple(self.ops[0][1:3]), self.puts)
+        return Update(self.ops)
 
     def index(self, failed: int) -> int:
         """Which of the recorded changes failed when this operation of the update did."""
@@ -172,7 +194,7 @@ class Recorder:
 class MapRecorder(Recorder, Generic[K, V]):
     """A map's mutators, recorded; ``b[k]`` is the recorder of the container at *k*."""
 
-    __slots__ = ("_base", "_over", "_quick")
+    __slots__ = ("_base", "_over", "_pairs", "_quick")
 
     def _look_at(self, content: dict[Any, Any]) -> None:
         self._base = content
@@ -180,10 +202,26 @@ class MapRecorder(Recorder, Generic[K, V]):
         spec = self._spec
         self._quick = NATIVE_TYPES & spec.value.exact if str in spec.key.exact else frozenset()
         self._over: dict[Any, Any] = {}
+        # What an operation of the log's puts on top of that; while the log says so, it can put more.
+        self._pairs: dict[Any, Any] = {}
 
     def _entry(self, key: Any) -> Any:
-        found = self._over.get(key, self)
+        found = self._pairs.get(key, self)
+        if found is self:
+            found = self._over.get(key, self)
         return self._base.get(key, _GONE) if found is self else found
+
+    def _settle(self) -> None:
+        """Whatever else gets into that operation is going to stand behind these."""
+        log, pairs = self._log, self._pairs
+        self._over.update(pairs)
+        self._pairs = {}
+        if log.growing is pairs:
+            log.growing = self
+
+    def _add(self, planned: Plan, finish: Callable[[Any], Any] | None = None) -> None:
+        self._settle()
+        super()._add(planned, finish)
 
     def __getitem__(self, key: K) -> V:
         entry = self._entry(key)
@@ -192,35 +230,44 @@ class MapRecorder(Recorder, Generic[K, V]):
         return cast("V", self._log.recorder(entry))
 
     def __setitem__(self, key: K, value: V) -> None:
-        if isinstance(value, Recorder):
-            if self[key] is value:
-                return  # Python does this after every b[k] += [x]
-            raise TypeError("a recorder cannot be stored; store a dict or a list")
-        log, over = self._log, self._over
         text: Any = key
         plain: Any = value
         kind = type(value)
+        pairs = self._pairs
         # What comes to the same below, without the calls: batches are mostly many of these.
         if (
-            log.growing is self
-            and type(text) is str
-            and text.isascii()
+            type(text) is str
             and kind in self._quick
-            and (kind is not int or INT_MIN <= plain <= INT_MAX)
-            and (kind is not str or plain.isascii())
-            and key not in over
+            and self._log.growing is pairs
+            and text not in pairs
+            and text.isascii()
+            and (INT_MIN <= plain <= INT_MAX if kind is int else kind is not str or plain.isascii())
         ):
-            log.ops[-1] += (text, plain)
-            over[key] = plain
+            pairs[text] = plain
             return
-        spec = self._spec
+        if not isinstance(value, Recorder):
+            self._put(key, value)
+        elif self[key] is not value:  # Python does that after every b[k] += [x]
+            raise TypeError("a recorder cannot be stored; store a dict or a list")
+
+    def _put(self, key: K, value: V) -> None:
+        log, spec, over = self._log, self._spec, self._over
         arguments = [plan.plain_key(spec, key), plan.plain_value(spec, value, key)]
         if container_kind(type(value)) is not None:
             self._add(Plan(codes.PUT, arguments))
             over[key] = log.made(value, spec.value)
             return
+        # PUT_MANY has each key once.
+        native = type(key) in QUICK_KEYS and arguments[0] is key and arguments[1] is value
+        if native and log.growing is not self:
+            if log.growing is not self._pairs or key in self._pairs:
+                self._settle()
+                log.add_pairs(self._target, self._pairs)
+            self._pairs[key] = value
+            return
+        self._settle()
         if key in over:
-            log.growing = None  # PUT_MANY has each key once
+            log.growing = None
         log.add_leaf(self, codes.PUT, codes.PUT_MANY, arguments)
         over[key] = value
 
@@ -236,12 +283,16 @@ class MapRecorder(Recorder, Generic[K, V]):
             planned = plan.discard(self._base, key)
             if planned is not None:
                 self._add(planned, lambda result: result[1] if result[0] else instead)
-        self._over[key] = _GONE
+        self._note_gone(key)
 
     def discard(self, key: K) -> None:
         planned = plan.discard(self._base, key)
         if planned is not None:
             self._add(planned, _first)
+        self._note_gone(key)
+
+    def _note_gone(self, key: K) -> None:
+        self._settle()
         self._over[key] = _GONE
 
     def popitem(self) -> None:
@@ -484,7 +535,7 @@ class Batch(Generic[R]):
                 "nothing of the batch was applied: repeat it, and leave the structure alone meanwhile"
             )
         strict = Strict(None, None) if log.strict else None
-        applied = tree.submit(Update(log.ops), strict)
+        applied = tree.submit(log.update(), strict)
         if applied.failure is not None:
             index, failure = log.index(applied.failure.index), applied.failure.error
             failure.operation = index

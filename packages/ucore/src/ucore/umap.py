@@ -11,7 +11,9 @@ from .map_overlay import MapOverlay
 from .node import Container
 from .recorder import Batch, MapRecorder
 from .transaction import Transaction, run
+from .tree import Tree
 from .types import alias
+from .updatable import Update
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -42,6 +44,15 @@ class UMap(Container, dict[K, V]):
         return self.values()
 
     # ------------------------------------------------------------ mutators
+
+    def _put_many(self, tree: Tree, content: dict[Any, Any]) -> None:
+        """Put *content*, which nobody else holds, in one update."""
+        if not plan.are_native_pairs(self._spec, content):
+            self._do(tree, plan.put_each(self._spec, content))
+            return
+        applied = tree.submit(Update.putting(self._id, content), None)
+        if applied.failure is not None:
+            raise applied.failure.error
 
     def __setitem__(self, key: K, value: V) -> None:
         tree = self._begin()
@@ -115,7 +126,7 @@ class UMap(Container, dict[K, V]):
         def __init__(self, *args, **kwargs):
             content = dict(*args, **kwargs)
             tree = self._attach(None)
-            self._do(tree, plan.put_many(self._spec, content))
+            self._put_many(tree, content)
 
         def setdefault(self, key, default=None, /):
             """The value of *key*, which is *default* if there was none: a container comes live."""
@@ -124,7 +135,7 @@ class UMap(Container, dict[K, V]):
         def update(self, *args, **kwargs):
             """As ``dict.update``, in one update: all or nothing."""
             tree = self._begin()
-            self._do(tree, plan.put_many(self._spec, dict(*args, **kwargs)))
+            self._put_many(tree, dict(*args, **kwargs))
 
         def __ior__(self, other, /):
             self.update(other)

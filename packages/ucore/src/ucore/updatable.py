@@ -2,17 +2,19 @@
 
 An update is kept as its plain form, which is what gets sent, stored and compared; the decoded
 steps are made from it once.  So the author of a change applies the very text that everybody else
-applies.
+applies.  The one exception is the change of which that text is the larger part of the work: many natives
+put into a map (``Update.putting``), where text and steps both come from the same dict.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
-from .codes import OPS_VERSION
+from .base import NodeId
+from .codes import OPS_VERSION, PUT_MANY
 from .errors import MalformedUpdateError, UpgradeNeededError
-from .ops import Step, read
-from .primitives import Plain
+from .ops import Step, put_step, read
+from .primitives import Plain, flat
 from .registry import short
 
 _new = object.__new__
@@ -22,32 +24,53 @@ class Update:
     """An atomic change: a few operations that take effect together or not at all.
 
     Equal updates have equal plain forms.
+
+    *puts*: the map, and the natives for it, where putting these is all that it does and they came as a dict
+    (``putting``); else None.
     """
 
-    __slots__ = ("_ops", "_steps")
+    __slots__ = ("_ops", "_steps", "puts")
 
     version: ClassVar[int] = OPS_VERSION
     """Of the set of operations; an update of another version is not read at all."""
 
     def __init__(self, ops: list[Any]) -> None:
-        self._ops = ops
+        self._ops: list[Any] | None = ops
         self._steps: list[Step] | None = None
+        self.puts: tuple[NodeId, dict[Any, Any]] | None = None
+
+    @classmethod
+    def putting(cls, target: NodeId, content: dict[Any, Any]) -> Update:
+        """The ``PUT_MANY`` of *content* into the map *target*.
+
+        *content* belongs to the update from here on.  Its keys are natives of ``QUICK_KEYS`` and its values
+        natives, in the sense of ``are_natives``: so what the text says would be read as what is here.
+        """
+        update = _new(cls)
+        update._ops = None
+        update._steps = [put_step(target, content)]
+        update.puts = (target, content)
+        return update
 
     @property
     def ops(self) -> list[Any]:
         """The operations' plain form; it is not to be changed."""
+        if self._ops is None:
+            assert self.puts is not None, "nothing else is made without its text"
+            target, content = self.puts
+            self._ops = [[PUT_MANY, *target, *flat(content)]]
         return self._ops
 
     @property
     def steps(self) -> list[Step]:
         """The operations decoded.  Raises what ``from_plain`` raises."""
         if self._steps is None:
-            self._steps = read(self._ops)
+            self._steps = read(self.ops)
         return self._steps
 
     def to_plain(self) -> list[Plain]:
         """``[version, op, op, ...]``, made of plain forms, ready for any encoding."""
-        return [self.version, *self._ops]
+        return [self.version, *self.ops]
 
     @classmethod
     def from_plain(cls, plain: object) -> Update:
@@ -63,6 +86,7 @@ class Update:
         update = _new(cls)  # __init__ would take longer than what it does
         ops = update._ops = plain[1:]
         update._steps = read(ops)
+        update.puts = None
         return update
 
     def __eq__(self, other: object) -> bool:
@@ -71,10 +95,10 @@ class Update:
         return repr(self.to_plain()) == repr(other.to_plain())
 
     def __hash__(self) -> int:
-        return hash(repr(self._ops))
+        return hash(repr(self.ops))
 
     def __repr__(self) -> str:
-        return f"Update({self._ops!r})"
+        return f"Update({self.ops!r})"
 
 
 U = TypeVar("U")

@@ -21,6 +21,8 @@ Rules
   blocking call would wait on for ever.  So the heads of arrays are put together here, and long arrays of
   scalars are given to ``encode_array``, which does not ask.  This is as fast for what a change is made of,
   and twice as slow for 1,000 numbers; ``encoders={list: ...}`` would be twice as slow for everything.
+  About a dict it does not ask either, and writes its keys and values as an array's items would be: so that is
+  what the pairs of a large change are encoded from (``encode_with_pairs``), in 7 us a hundred in place of 18.
 - The mark is 16 random bytes of this process, which go nowhere.  Nobody outside can have put it into
   the bytes, so an item ends before it only where its own bytes do.  With it one call decodes, and
   decodes many items; without it an object has to be made for each, which takes as long again.
@@ -40,7 +42,7 @@ from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import cbor2
 
-from .heads import ARRAY, ARRAYS, BYTES, INTEGERS, TEXT_STRING, TEXTS, head
+from .heads import ARRAY, ARRAYS, BYTES, INTEGERS, MAP, TEXT_STRING, TEXTS, head
 
 Plain: TypeAlias = "bool | int | float | str | bytes | list[Plain] | None"
 
@@ -96,6 +98,20 @@ def encode_loosely(plain: Plain) -> bytes:
     """
     try:
         return _encode_array(plain) if type(plain) is list else cbor2.dumps(plain)
+    except UnicodeEncodeError as error:
+        raise EncodeError(f"a text has no encoding in UTF-8: {error}") from error
+
+
+def encode_with_pairs(before: list[Any], pairs: dict[Any, Any]) -> bytes:
+    """The encoding of the array ``[*before, key, value, key, value, ...]``, all of it natives.
+
+    Raises:
+        EncodeError: as ``encode_loosely`` does.
+    """
+    try:
+        count = len(before) + 2 * len(pairs)
+        written = cbor2.dumps(pairs)[len(head(len(pairs), MAP)) :]
+        return b"".join((head(count, ARRAY), *map(encode_loosely, before), written))
     except UnicodeEncodeError as error:
         raise EncodeError(f"a text has no encoding in UTF-8: {error}") from error
 

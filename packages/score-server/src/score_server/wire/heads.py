@@ -11,7 +11,7 @@ from itertools import repeat
 from struct import Struct
 
 # CBOR's major types, as the bits they set in an item's first byte.
-INTEGER, BYTES, TEXT_STRING, ARRAY = 0x00, 0x40, 0x60, 0x80
+INTEGER, BYTES, TEXT_STRING, ARRAY, MAP = 0x00, 0x40, 0x60, 0x80, 0xA0
 
 _HEADS = [bytes([first]) for first in range(256)]
 _ONE, _TWO, _FOUR, _EIGHT = (Struct(form).pack for form in (">BB", ">BH", ">BI", ">BQ"))
