@@ -35,6 +35,7 @@ from score_server.wire.messages import (
     Sync,
     Taken,
 )
+from score_server.wire.states import ChannelState
 
 from ..wire.hostile import MESSAGES, frame, variants
 from .playbook import Playbook, submit
@@ -271,7 +272,8 @@ def test_long_talk_leaves_nothing_behind() -> None:
         bench.say(submit(number, settled=number - 1), Ping(number))
         bench.book.settle_all()
         bench.answer()
-    assert len(bench.wire.standing.channels) == 1
+    standing = bench.wire.standing
+    assert (standing.channel(1), standing._others) == (ChannelState.OPEN, {})
     assert set(bench.book.core._residents.groups) == {"g"}
     gone_without_a_trace(bench)
 

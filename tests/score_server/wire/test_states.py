@@ -122,8 +122,15 @@ def cells(states: Iterable[object], kinds: Iterable[type]) -> list[tuple[object,
     return list(product(states, sorted(kinds, key=lambda kind: kind.__name__)))
 
 
+def channels(found: Standing) -> dict[int, ChannelState]:
+    """Those that are joining or open."""
+    states = {number: found.channel(number) for number in range(found.highest + 2)}
+    away = ChannelState.GONE, ChannelState.UNUSED
+    return {number: state for number, state in states.items() if state not in away}
+
+
 def snapshot(found: Standing) -> tuple[object, ...]:
-    return found.connection, found.session, dict(found.channels), found.highest
+    return found.connection, found.session, channels(found), found.highest
 
 
 @pytest.mark.parametrize(("state", "kind"), list(product(CONNECTIONS, SAMPLES)))
@@ -212,7 +219,24 @@ def test_gone_channels_take_no_memory() -> None:
     for number in range(1, 1000):
         found.advance(Join(number, "a", None))
         found.advance(Leave(number) if number % 2 else Error(8, number, ""))
-    assert found.channels == {}
+    assert not channels(found)
+    assert not found._others
+
+
+def test_one_channel_takes_no_dict_and_more_are_found_whichever_goes_first() -> None:
+    for gone in product((1, 2, 3), repeat=2):
+        found = standing(*OPEN, Join)
+        assert found._others is None
+        for number in (2, 3):
+            found.advance(Join(number, "a", None))
+        expected = dict.fromkeys((1, 2, 3), ChannelState.JOINING)
+        for number in sorted(set(gone), key=gone.index):
+            assert channels(found) == expected
+            found.advance(Leave(number))
+            del expected[number]
+        found.advance(Join(4, "a", None))
+        found.advance(SAMPLES[Joined]._replace(channel=4))  # type: ignore[attr-defined]
+        assert channels(found) == expected | {4: ChannelState.OPEN}
 
 
 def test_both_ends_agree_after_any_allowed_conversation() -> None:
@@ -238,8 +262,7 @@ def test_any_sequence_moves_within_the_tables_or_not_at_all(
             found.advance(message)
         except OutOfOrder:
             assert snapshot(found) == before
-        assert set(found.channels.values()) <= {ChannelState.JOINING, ChannelState.OPEN}
-        assert found.highest >= max(found.channels, default=0)
+        assert found.channel(found.highest + 1) is ChannelState.UNUSED
 
 
 class Crossing:

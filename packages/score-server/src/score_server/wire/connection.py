@@ -73,10 +73,17 @@ _GREETING, _ENDED = {ConnectionState.NEW, ConnectionState.GREETED}, ConnectionSt
 
 
 class Role(Enum):
-    """Which end of the connection this is."""
+    """Which end of the connection this is: in a word, and the messages that it *sends* and *takes*."""
 
-    CLIENT = "client"
-    SERVER = "server"
+    CLIENT = "client", _BY_CLIENTS, _BY_SERVERS
+    SERVER = "server", _BY_SERVERS, _BY_CLIENTS
+
+    def __init__(
+        self, word: str, sends: frozenset[type[Message]], takes: frozenset[type[Message]]
+    ) -> None:
+        self.word = word
+        self.sends = sends
+        self.takes = takes
 
 
 class Signal(Enum):
@@ -90,12 +97,6 @@ NEED_DATA: Final = Signal.NEED_DATA
 CONNECTION_CLOSED: Final = Signal.CONNECTION_CLOSED
 
 
-_SENT_AND_TAKEN = {
-    Role.CLIENT: (_BY_CLIENTS, _BY_SERVERS),
-    Role.SERVER: (_BY_SERVERS, _BY_CLIENTS),
-}
-
-
 class Connection:
     """One end of a connection.  See the module's header for how it is used.
 
@@ -104,8 +105,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_at", "_at_end", "_body", "_broken", "_buffer", "_left", "_mine", "_own_limits", "_room", "_theirs",
-        "limits", "role", "standing",
+        "_at", "_at_end", "_body", "_broken", "_buffer", "_items", "_left", "_own_limits", "limits", "role",
+        "standing",
     )  # fmt: skip
 
     def __init__(self, role: Role, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -113,11 +114,10 @@ class Connection:
         self.limits = limits
         self.standing = Standing()
         self._own_limits = limits
-        self._mine, self._theirs = _SENT_AND_TAKEN[role]
         self._buffer = FrameBuffer()
-        # The frame that is being read: its body, where the next message stands, how many follow, and
-        # how many more items are allowed.
-        self._body, self._at, self._left, self._room = b"", 0, 0, 0
+        # The frame that is being read: its body, where the next message stands, how many follow, and how
+        # many items have been counted.  Small numbers, most of the time: those are there once for all.
+        self._body, self._at, self._left, self._items = b"", 0, 0, 0
         self._at_end = False
         self._broken: RemoteProtocolError | None = None
 
@@ -178,7 +178,7 @@ class Connection:
         # What counts for the first of them counts for all: where the channel stands, and the limits.
         self._left -= len(run.payloads) - 1
         if not self._left:
-            self._body = b""
+            self._body, self._at = b"", 0
         return run
 
     def send(self, *messages: Output) -> bytes:
@@ -220,8 +220,8 @@ class Connection:
     def _part(self, message: Message) -> Part:
         """*message*, if it is right in itself and this side may send it at all."""
         kind = type(message)
-        if kind not in self._mine:
-            raise LocalProtocolError(f"a {self.role.value} does not send {kind.__name__}")
+        if kind not in self.role.sends:
+            raise LocalProtocolError(f"a {self.role.word} does not send {kind.__name__}")
         try:
             encoded = encode_message(message)
         except FieldError as error:
@@ -252,12 +252,13 @@ class Connection:
             count, self._at = read_count(body)
         except FieldError as error:
             raise RemoteProtocolError(MALFORMED, str(error)) from error
-        self._body, self._left, self._room = body, count, self._items_taken_max() - count
-        self._check_room()
+        self._body, self._left = body, count
+        self._count_items(count)
         return True
 
-    def _check_room(self) -> None:
-        if self._room < 0:
+    def _count_items(self, count: int) -> None:
+        self._items = count
+        if count > self._items_taken_max():
             text = f"a frame of more than the {self._items_taken_max()} items allowed"
             raise RemoteProtocolError(TOO_LARGE, text)
 
@@ -270,20 +271,19 @@ class Connection:
         except VersionError as error:
             raise RemoteProtocolError(VERSION_UNSUPPORTED, str(error)) from error
         if type(message) in _LISTING:
-            self._room -= _listed(message)
-            self._check_room()
+            self._count_items(self._items + _listed(message))
         self._left -= 1
         if not self._left:
             if self._at != len(self._body):
                 raise RemoteProtocolError(MALFORMED, "bytes follow the last message in a frame")
-            self._body = b""
+            self._body, self._at = b"", 0
         return message
 
     def _accept(self, message: Message) -> bool:
         """Count *message* as received; False when it is to be dropped."""
         kind = type(message)
-        if kind not in self._theirs:
-            text = f"{kind.__name__} was sent to a {self.role.value}"
+        if kind not in self.role.takes:
+            text = f"{kind.__name__} was sent to a {self.role.word}"
             raise RemoteProtocolError(OUT_OF_ORDER, text)
         if kind in _LIMITED and (fault := self._fault(message)):
             raise RemoteProtocolError(*fault)

@@ -158,7 +158,7 @@ _UNMOVED = frozenset(
     if after is connection
     and (kind not in SESSION_KINDS or SESSION.get((session, kind)) is session)
 )
-_CHANNEL_UNMOVED: frozenset[tuple[ChannelState | None, _Key]] = frozenset(
+_CHANNEL_UNMOVED: frozenset[tuple[ChannelState, _Key]] = frozenset(
     (state, kind)
     for (state, kind), after in CHANNEL.items()
     if after is state and state is not ChannelState.GONE
@@ -172,22 +172,27 @@ class OutOfOrder(ValueError):
 class Standing:
     """Where a connection, its session and its channels stand; moved by every message, sent or come.
 
-    A channel's number is *channels*' key while it is joining or open.
+    *highest*: of all channels' numbers.
     """
 
-    __slots__ = ("channels", "connection", "highest", "session")
+    __slots__ = ("_number", "_others", "_state", "connection", "highest", "session")
 
     def __init__(self) -> None:
         self.connection = ConnectionState.NEW
         self.session = SessionState.NONE
-        self.channels: dict[int, ChannelState] = {}
         self.highest = 0
+        # What is joining or open: one channel, 0 for none, and the others.  Most connections have one, and a
+        # dict of one is three times all this.
+        self._number, self._state = 0, ChannelState.GONE
+        self._others: dict[int, ChannelState] | None = None
 
     def channel(self, number: int) -> ChannelState:
         """The state of channel *number*."""
-        return self.channels.get(
-            number, ChannelState.UNUSED if number > self.highest else ChannelState.GONE
-        )
+        if number == self._number:
+            return self._state
+        if self._others is not None and number in self._others:
+            return self._others[number]
+        return ChannelState.UNUSED if number > self.highest else ChannelState.GONE
 
     def advance(self, message: Message) -> bool:
         """Move by *message*; False when its receiver drops it (see the module's header).
@@ -196,11 +201,13 @@ class Standing:
             OutOfOrder: the tables do not have it; nothing has moved.
         """
         kind: _Key = type(message)
-        if (self.connection, self.session, kind) in _UNMOVED and (
-            kind not in CHANNEL_KINDS
-            or (self.channels.get(message.channel), kind) in _CHANNEL_UNMOVED  # type: ignore[union-attr]
-        ):
-            return True
+        if (self.connection, self.session, kind) in _UNMOVED:
+            if kind not in CHANNEL_KINDS:
+                return True
+            number: int = message.channel  # type: ignore[union-attr]  # CHANNEL_KINDS have one
+            state = self._state if number == self._number else self.channel(number)
+            if (state, kind) in _CHANNEL_UNMOVED:
+                return True
         if kind is Error and message.channel == 0:  # type: ignore[union-attr]
             kind = Ending
         connection = CONNECTION.get((self.connection, kind))
@@ -230,12 +237,24 @@ class Standing:
             self.session = self._next_session(kind)
         if after is before:
             return after is not ChannelState.GONE or kind not in DROPPED_WHEN_GONE
-        if after is ChannelState.GONE:
-            del self.channels[number]
-        else:
-            self.channels[number] = after
-            self.highest = max(self.highest, number)
+        self._move_channel(number, before, after)
         return True
+
+    def _move_channel(self, number: int, before: ChannelState, after: ChannelState) -> None:
+        if before is ChannelState.UNUSED:
+            self.highest = number
+            if not self._number:
+                self._number = number
+        if number == self._number:
+            self._state = after
+            if after is ChannelState.GONE:
+                self._number = 0
+        elif after is ChannelState.GONE:
+            assert self._others is not None, "it was joining or open"
+            del self._others[number]
+        else:
+            self._others = self._others or {}
+            self._others[number] = after
 
 
 def _name(kind: _Key) -> str:
