@@ -105,6 +105,29 @@ def test_what_cannot_be_stored_is_refused_where_it_is_said() -> None:
 # ---------------------------------------------------------------- maps
 
 
+class Text(str):
+    """Cannot be stored, and equals what can."""
+
+    __slots__ = ()
+
+
+def test_what_the_batch_has_put_is_removed_by_any_key_that_equals_its_own() -> None:
+    m = UMap[object, object]({"old": 1, 1: 2})
+    with m.batch() as b:
+        b["new"] = b["b"] = b["c"] = 3
+        b.discard(Text("new"))
+        b.pop(Text("b"), None)
+        del b[Text("c")]
+        b.discard(Text("old"))
+        b.discard(Text("old"))
+        b["old"] = 4
+        b.discard(Text("old"))
+        b.pop(Text("nope"), None)
+        with pytest.raises(KeyError):
+            del b[Text("nope")]
+    assert m == {1: 2}
+
+
 def test_every_mutator_of_a_map_is_recorded() -> None:
     m = UMap[str, Any](a=1, b=2, c=3, d=[4], n=5)
     with m.batch() as b:

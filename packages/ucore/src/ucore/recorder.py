@@ -24,6 +24,7 @@ from typing import Any, Final, Generic, Self, SupportsIndex, TypeVar, cast
 
 from . import codes, plan
 from .base import Node, NodeId, Strict
+from .change import stored_key
 from .plan import INTENT, Plan
 from .primitives import QUICK_KEYS, flat
 from .registry import INT_MAX, INT_MIN, NATIVE_TYPES, container_kind, short
@@ -276,24 +277,31 @@ class MapRecorder(Recorder, Generic[K, V]):
 
     def pop(self, key: K, *default: Any) -> None:
         """As ``dict.pop``; the value is among ``results``."""
+        planned = self._removal(key)
         if not default:
-            self._add(plan.delete(self._base, key))
-        else:
-            [instead] = default
-            planned = plan.discard(self._base, key)
-            if planned is not None:
-                self._add(planned, lambda result: result[1] if result[0] else instead)
-        self._note_gone(key)
+            if planned is None:
+                raise KeyError(key)
+            self._add(planned._replace(code=codes.DELETE))
+            return
+        [instead] = default
+        if planned is not None:
+            self._add(planned, lambda result: result[1] if result[0] else instead)
 
     def discard(self, key: K) -> None:
-        planned = plan.discard(self._base, key)
+        planned = self._removal(key)
         if planned is not None:
             self._add(planned, _first)
-        self._note_gone(key)
 
-    def _note_gone(self, key: K) -> None:
+    def _removal(self, key: Any) -> Plan | None:
+        """What removes *key*, which from now on is gone here; None when it cannot be there."""
         self._settle()
-        self._over[key] = _GONE
+        held = self._base if self._over.get(key, _GONE) is _GONE else self._over
+        planned = plan.discard(held, key)
+        if planned is not None:
+            # A key that cannot be stored, but equals a stored one, must not stand for it here.
+            as_it_is = planned.arguments[0] is key or key not in held
+            self._over[key if as_it_is else stored_key(held, key)] = _GONE
+        return planned
 
     def popitem(self) -> None:
         """The last item where the batch lands; ``results`` tells which."""
