@@ -246,6 +246,29 @@ def test_a_full_disk_changes_nothing_and_is_survived(store: SqliteStore, path: s
     again.close()
 
 
+_WITH_MANY_SESSIONS = """
+import sys
+from score_server.stores.base import Commit, SessionChange
+from score_server.stores.sqlite import SqliteStore
+
+store = SqliteStore(sys.argv[1])
+for time in range(2):  # rows all over many pages, so that SQLite has much to take back
+    names = ((n * 40503 % 65536).to_bytes(2, "big") * 8 for n in range(3000))
+    store.commit(Commit(sessions=tuple(SessionChange(name, "label" * 20, time, 0) for name in names)))
+store.close()
+"""
+
+
+def test_nothing_is_written_anywhere_else(path: str, tmp_path: Path) -> None:
+    """Where else there is a disk that may be full or read-only: a commit would fail, or end the store, for nothing."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    before = elsewhere.stat().st_mtime_ns
+    env = os.environ | {"SQLITE_TMPDIR": str(elsewhere)}
+    subprocess.run([sys.executable, "-c", _WITH_MANY_SESSIONS, path], env=env, check=True)
+    assert elsewhere.stat().st_mtime_ns == before
+
+
 def test_small_commits_go_on_where_large_ones_do_not_fit(store: SqliteStore) -> None:
     store.commit(chained("g", b"one"))
     fill_up(store, 2)

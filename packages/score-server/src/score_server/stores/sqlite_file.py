@@ -115,6 +115,8 @@ def connect(path: str) -> sqlite3.Connection:
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA secure_delete = OFF")  # else what is erased is written once more
+        # A statement keeps what it may have to take back: in a file elsewhere, whose disk may be full or read-only.
+        db.execute("PRAGMA temp_store = MEMORY")
         _check_or_create(db, path)
         (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
