@@ -312,7 +312,7 @@ BUGS = [
     _bug("what was taken in a deleted group is forgotten",
          (S.delete, "for seq, record in session.taken_in(group.name):",
           "for seq, record in session.taken_in(group.name):\n"
-          "            session.outcomes.pop(seq, None); session.drop(seq)\n"
+          "            session.put(seq, None); session.drop(seq)\n"
           "            continue")),
     _bug("groups that nobody uses stay in memory",
          (C._maybe_let_go, "if group.is_idle() and", "if False and")),

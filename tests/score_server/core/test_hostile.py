@@ -238,7 +238,7 @@ def gone_without_a_trace(bench: Bench) -> None:
     assert all(cursor.peer.number == HONEST for cursor in core._residents.groups["g"].cursors)
     assert len(core._sessions) <= 3
     for session in core._sessions.values():
-        assert len(session.outcomes) <= LIMITS.unsettled_max + LIMITS.pinned_max
+        assert session.count() <= LIMITS.unsettled_max + LIMITS.pinned_max
 
 
 @pytest.mark.parametrize("state", STATES)

@@ -86,7 +86,7 @@ def test_a_run_whose_batch_fails_is_refused_one_by_one(book: Playbook) -> None:
     book.fail()
     assert book.told(1) == [Refused(1, STORE_FULL, 0), Refused(2, STORE_FULL, 0)]
     peer, author = book.core._peers[1], book.core._sessions[session]
-    assert (peer.held, peer.held_bytes, author.outcomes) == (0, 0, {})
+    assert (peer.held, peer.held_bytes, author.outcomes()) == (0, 0, {})
     book.say(1, run(1, b"a", b"b"))
     book.commit()
     assert book.told(1) == [(3, b"a"), (4, b"b"), TakenRun(1, 3, 2)]

@@ -238,7 +238,7 @@ class Sequencer:
             self._refuse(connection, message, Refusal(CHANNEL_CLOSED, 0, "", 0))
             return
         if (
-            len(session.outcomes) + len(session.refusals) >= self.limits.unsettled_max
+            session.count() >= self.limits.unsettled_max
             and session.unsettled() >= self.limits.unsettled_max
         ):
             raise Violation(
@@ -248,7 +248,7 @@ class Sequencer:
             )
         refusal = None
         if message.follows and not followed:
-            before = session.refusals.get(message.follows)
+            before = session.refusal(message.follows)
             number = before.number if before else follows.number if follows else 0
             refusal = Refusal(NOT_FOLLOWING, 0, group.name, number)
         elif message.condition == STRICT and message.seen != group.assigned_head:
@@ -256,7 +256,7 @@ class Sequencer:
         if refusal is None:
             self._append(connection, session, label, group, message, now_ms)
         else:
-            session.refusals[seq] = refusal
+            session.refuse(seq, refusal)
             self._refuse(connection, message, refusal, session)
 
     def submit_run(
@@ -271,9 +271,7 @@ class Sequencer:
         seqs = range(run.seq, run.seq + len(run.payloads))
         self.touch(session, now_ms, run.settled)
         room = self.limits.unsettled_max - len(seqs)
-        if not session.is_new(seqs) or (
-            len(session.outcomes) + len(session.refusals) > room and session.unsettled() > room
-        ):
+        if not session.is_new(seqs) or (session.count() > room and session.unsettled() > room):
             return False
         batch, number = self.open, self._want()
         self._begin(group)
@@ -294,7 +292,7 @@ class Sequencer:
         self, connection: int, session: Session, group: Group | None, message: Submit
     ) -> None:
         """Answer a known name as it was answered before."""
-        record, refusal = session.find(message.seq), session.refusals.get(message.seq)
+        record, refusal = session.find(message.seq), session.refusal(message.seq)
         if record is not None and record.position and record.group == GONE and group is not None:
             raise GroupGone
         known = record.group if record else refusal.group if refusal else ""
@@ -325,7 +323,7 @@ class Sequencer:
         batch.undo.append((session, (seq,), None))
         batch.outcomes.setdefault(session, set()).add(seq)
         record = new(Record, (entry.position, group.name, number, message.seen, False, 0))
-        session.outcomes[seq] = record  # its name is new, and above what is settled
+        session.add(seq, record)
         self._take(connection, message, record)
 
     def _begin(self, group: Group) -> None:
@@ -420,7 +418,7 @@ class Sequencer:
                 return seen
         lowest, group.holder = None, None
         for session in self.sessions.values():
-            seen = session.hold(group.name) if session.outcomes else None
+            seen = session.hold(group.name)
             if seen is not None and (lowest is None or seen < lowest):
                 lowest, group.holder = seen, session
         return lowest
@@ -447,7 +445,7 @@ class Sequencer:
         if record is None:
             if session.voided() >= self.limits.pinned_max:
                 raise Violation(TOO_MANY, "too many outcomes of this session have been asked for")
-            session.refusals.pop(seq, None)
+            session.unrefuse(seq)
             record = Record(0, "", self._want(), pinned=True, pin_number=self.open.number)
             self._record(session, seq, record)
         elif not record.pinned:
@@ -532,7 +530,7 @@ class Sequencer:
                     session.put(seq, record)
                 session.number = 0
             for session, seq in batch.refusals:
-                session.refusals.pop(seq, None)
+                session.unrefuse(seq)
             groups |= batch.groups()
             unborn += batch.born
         for group in groups:

@@ -54,10 +54,14 @@ class Refusal(NamedTuple):
 
 
 class Session:
-    """One author's names.  The sequencer changes it; nobody else does."""
+    """One author's names.  The sequencer changes it; nobody else does.
+
+    A session whose author waits for each answer, as most do, has one outcome that is not settled, and nothing
+    pinned or refused.  There are many of them, so there is a dict only where there is more.
+    """
 
     __slots__ = (
-        "connection", "dropped", "id", "label", "last_taken", "last_used_ms", "number", "outcomes",
+        "_many", "_record", "_seq", "connection", "dropped", "id", "label", "last_taken", "last_used_ms", "number",
         "pinned", "refusals", "settled",
     )  # fmt: skip
 
@@ -66,9 +70,12 @@ class Session:
         self.label = label
         self.last_used_ms = last_used_ms
         self.settled = settled
-        self.outcomes: dict[int, Record] = {}  # seq > settled
-        self.pinned: dict[int, Record] = {}  # seq <= settled, oldest pin first
-        self.refusals: dict[int, Refusal] = {}
+        # What is not settled: one outcome and its seq, which is 0 if there is none; or all of them.
+        self._seq = 0
+        self._record: Record | None = None
+        self._many: dict[int, Record] | None = None
+        self.pinned: dict[int, Record] | None = None  # seq <= settled, oldest pin first
+        self.refusals: dict[int, Refusal] | None = None
         self.dropped: Few[int] = ()  # forgotten pins that the store still has
         self.last_taken = 0  # the highest forgotten seq that was taken
         self.connection: int | None = None
@@ -79,30 +86,108 @@ class Session:
         """The session as the store has it."""
         session = cls(state.session, state.label, state.last_used_ms, state.settled)
         for seq, position, group, pinned, seen in state.outcomes:
-            kept = session.outcomes if seq > state.settled else session.pinned
-            kept[seq] = Record(position, group, 0, seen, pinned)
+            session.put(seq, Record(position, group, 0, seen, pinned))
         return session
+
+    # ------------------------------------------------------------ looking up
+
+    def outcomes(self) -> dict[int, Record]:
+        """All that are not settled, to be looked at only."""
+        if self._many is not None:
+            return self._many
+        return {self._seq: self._record} if self._record is not None else {}
 
     def find(self, seq: int) -> Record | None:
         """The lasting outcome of *seq*, durable or on its way."""
-        return self.outcomes.get(seq) or self.pinned.get(seq)
+        if seq == self._seq:
+            return self._record
+        if self._many is not None and seq in self._many:
+            return self._many[seq]
+        return self.pinned.get(seq) if self.pinned is not None else None
+
+    def refusal(self, seq: int) -> Refusal | None:
+        """Why *seq* was refused, if it was."""
+        return self.refusals.get(seq) if self.refusals is not None else None
 
     def knows(self, seq: int) -> bool:
         """Whether *seq* has an outcome, or was refused."""
-        return seq in self.outcomes or seq in self.refusals or seq in self.pinned
+        return (
+            seq == self._seq
+            or (self._many is not None and seq in self._many)
+            or (self.refusals is not None and seq in self.refusals)
+            or (self.pinned is not None and seq in self.pinned)
+        )
+
+    def is_new(self, seqs: range) -> bool:
+        """Whether nothing is known of any of *seqs*, nor was."""
+        return (
+            seqs[0] > self.settled
+            and self._seq not in seqs
+            and (self._many is None or self._many.keys().isdisjoint(seqs))
+            and (self.refusals is None or self.refusals.keys().isdisjoint(seqs))
+        )
+
+    def count(self) -> int:
+        """Outcomes that are not settled, refusals among them; noes that were promised as well."""
+        taken = len(self._many) if self._many is not None else int(self._record is not None)
+        return taken + len(self.refusals or ())
+
+    def unsettled(self) -> int:
+        """Submissions whose answers the author has not declared settled."""
+        return self.count() - self.voided()
+
+    def voided(self) -> int:
+        """Promised noes for names that the author has not settled."""
+        return sum(1 for r in self.outcomes().values() if not r.position)
+
+    def is_empty(self) -> bool:
+        """No outcome that anybody could ask for is left."""
+        return not self.outcomes() and not self.pinned
+
+    def taken_in(self, group: str) -> list[tuple[int, Record]]:
+        """What was taken in *group*, settled or not."""
+        found = [*(self.pinned or {}).items(), *self.outcomes().items()]
+        return [(seq, record) for seq, record in found if record.group == group]
+
+    def hold(self, group: str) -> int | None:
+        """What its author may still have to be told: entries of *group* behind this place."""
+        if self._many is None:  # quick: all sessions are asked, one after the other
+            record = self._record
+            return record.seen if record is not None and record.group == group else None
+        seen = [r.seen for r in self._many.values() if r.group == group]
+        return min(seen, default=None)
+
+    # ------------------------------------------------------------ changing
+
+    def add(self, seq: int, record: Record) -> None:
+        """Set the outcome of *seq*, of which nothing is known yet and which is not settled."""
+        if self._many is not None:
+            self._many[seq] = record
+        elif self._record is None:
+            self._seq, self._record = seq, record
+        else:
+            self._all()[seq] = record
+
+    def _all(self) -> dict[int, Record]:
+        """What is not settled, in a dict from now on."""
+        if self._many is None:
+            self._many = self.outcomes()
+            self._seq, self._record = 0, None
+        return self._many
 
     def put(self, seq: int, record: Record | None) -> None:
         """Set the outcome of *seq* (None: as if it had never been)."""
-        if seq > self.settled:
-            kept = self.outcomes
-        else:
-            kept = self.pinned
-            if record is not None and not record.pinned:
-                record = None  # settled meanwhile, and nobody asked: forgotten
-        if record is None:
-            kept.pop(seq, None)
-        else:
-            kept[seq] = record
+        if seq <= self.settled:
+            if record is not None and record.pinned:
+                self._pin(seq, record)
+            elif self.pinned is not None:  # settled meanwhile, and nobody asked: forgotten
+                self.pinned.pop(seq, None)
+        elif seq == self._seq:
+            self._seq, self._record = (seq, record) if record is not None else (0, None)
+        elif record is not None:
+            self.add(seq, record)
+        elif self._many is not None:
+            self._many.pop(seq, None)
 
     def put_run(self, seqs: range, position: int, group: str, number: int, seen: int) -> None:
         """Set the outcomes of *seqs*, none of them settled: taken at *position* and those behind it."""
@@ -111,75 +196,75 @@ class Session:
             positions, repeat(group), repeat(number), repeat(seen), repeat(False), repeat(0),
             strict=False,
         )  # fmt: skip
-        self.outcomes.update(zip(seqs, map(new, repeat(Record), rows), strict=False))
+        self._all().update(zip(seqs, map(new, repeat(Record), rows), strict=False))
 
-    def is_new(self, seqs: range) -> bool:
-        """Whether nothing is known of any of *seqs*, nor was."""
-        return (
-            seqs[0] > self.settled
-            and self.outcomes.keys().isdisjoint(seqs)
-            and self.refusals.keys().isdisjoint(seqs)
-        )
+    def refuse(self, seq: int, refusal: Refusal) -> None:
+        """Note that *seq* is refused."""
+        if self.refusals is None:
+            self.refusals = {}
+        self.refusals[seq] = refusal
+
+    def unrefuse(self, seq: int) -> None:
+        """*seq* is not refused, or not any more."""
+        if self.refusals is not None:
+            self.refusals.pop(seq, None)
+
+    def forget_refusals(self, group: str) -> None:
+        """*group* is gone, and the heads that refused with it: as after a restart."""
+        refusals = self.refusals or {}
+        for seq in [seq for seq, refusal in refusals.items() if refusal.group == group]:
+            del refusals[seq]
 
     def settle(self, upto: int, pinned_max: int) -> None:
         """The author has every answer up to *upto*: forget them."""
         if upto <= self.settled:
             return
         self.settled = upto
-        outcomes = self.outcomes
-        for seq in [seq for seq in outcomes if seq <= upto]:
-            record = outcomes.pop(seq)
-            position, _, _, _, pinned, _ = record
-            if position and seq > self.last_taken:
+        for seq, record in self._take_out(upto):
+            if record.position and seq > self.last_taken:
                 self.last_taken = seq
-            if pinned:
-                self.pinned[seq] = record
-        while len(self.pinned) > pinned_max:
-            seq = next(iter(self.pinned))
-            del self.pinned[seq]
+            if record.pinned:
+                self._pin(seq, record)
+        if self.pinned is not None:
+            self._bound_pins(self.pinned, pinned_max)
+        if self.refusals is not None:
+            left = {seq: refusal for seq, refusal in self.refusals.items() if seq > upto}
+            self.refusals = left or None
+
+    def _take_out(self, upto: int) -> list[tuple[int, Record]]:
+        """The outcomes up to *upto*, which are among the others no more."""
+        many, seq, record = self._many, self._seq, self._record
+        if many is not None:
+            found = [(seq, many.pop(seq)) for seq in [seq for seq in many if seq <= upto]]
+            self._many = many or None
+            return found
+        if record is None or seq > upto:
+            return []
+        self._seq, self._record = 0, None
+        return [(seq, record)]
+
+    def _pin(self, seq: int, record: Record) -> None:
+        if self.pinned is None:
+            self.pinned = {}
+        self.pinned[seq] = record
+
+    def _bound_pins(self, pinned: dict[int, Record], pinned_max: int) -> None:
+        while len(pinned) > pinned_max:
+            seq = next(iter(pinned))
+            del pinned[seq]
             self.drop(seq)
-        if self.refusals:
-            for seq in [seq for seq in self.refusals if seq <= upto]:
-                del self.refusals[seq]
 
     def drop(self, seq: int) -> None:
         """Have the store forget what it has of *seq*."""
         if seq not in self.dropped:
             self.dropped = plus(self.dropped, seq)
 
-    def taken_in(self, group: str) -> list[tuple[int, Record]]:
-        """What was taken in *group*, settled or not."""
-        found = [*self.pinned.items(), *self.outcomes.items()]
-        return [(seq, record) for seq, record in found if record.group == group]
-
-    def hold(self, group: str) -> int | None:
-        """What its author may still have to be told: entries of *group* behind this place."""
-        seen = [r.seen for r in self.outcomes.values() if r.group == group]
-        return min(seen, default=None)
-
-    def forget_refusals(self, group: str) -> None:
-        """*group* is gone, and the heads that refused with it: as after a restart."""
-        for seq in [seq for seq, refusal in self.refusals.items() if refusal.group == group]:
-            del self.refusals[seq]
-
-    def unsettled(self) -> int:
-        """Submissions whose answers the author has not declared settled."""
-        return len(self.refusals) + sum(1 for r in self.outcomes.values() if r.position)
-
-    def voided(self) -> int:
-        """Promised noes for names that the author has not settled."""
-        return sum(1 for r in self.outcomes.values() if not r.position)
-
-    def is_empty(self) -> bool:
-        """No outcome that anybody could ask for is left."""
-        return not self.outcomes and not self.pinned
-
     def change(self, seqs: Collection[int]) -> SessionChange:
         """The row as it is now, with the outcomes of *seqs*, for the store."""
         rows: list[StoredOutcome] = []
-        kept, add = self.outcomes.get, rows.append
+        kept, add = self.outcomes().get, rows.append
         for seq in sorted(seqs):
-            record = kept(seq) or self.pinned.get(seq)
+            record = kept(seq) or self.find(seq)
             if record is not None:
                 position, group, _, seen, pinned, _ = record
                 add(new(StoredOutcome, (seq, position, group, pinned, seen)))
