@@ -14,7 +14,7 @@ import pytest
 import score
 import score_server.wire
 import ucore
-from score import Client, SMap
+from score import Client, SMap, UsageError
 from score.replica import Feed, Replica
 from score.snapshot import encode_dump
 from score.tools.compaction import compact
@@ -109,6 +109,79 @@ def test_a_submission_interrupted_anywhere_counts_once_or_not_at_all(client: Cli
     lines = interrupted_at_every_line(lambda _: counter.increment("n"), after)
     assert lines > 150
     assert counter.increment("n") == low + 1
+
+
+class Intruder:
+    """Does *work* before line number *at* of the traced call, as a signal handler or a ``__del__`` may."""
+
+    def __init__(self, at: int, work: Callable[[], object]) -> None:
+        self.left = at
+        self.work = work
+        self.came = self.ended = False
+        self.error: Exception | None = None
+
+    def trace(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any] | None:
+        if not frame.f_code.co_filename.startswith(OURS):
+            return None
+        if event == "line" and not self.came:
+            self.left -= 1
+            if self.left < 0:
+                self.came = True
+                try:
+                    self.work()
+                    self.ended = True
+                except (UsageError, AssertionError) as error:
+                    self.error = error
+        return self.trace
+
+    def run(self, call: Callable[[], object]) -> None:
+        before = sys.gettrace()  # coverage's
+        sys.settrace(self.trace)
+        try:
+            call()
+        finally:
+            sys.settrace(before)
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["same structure", "another"])
+def test_a_call_from_within_a_call_is_refused_unless_it_does_no_harm(
+    client: Client, same: bool
+) -> None:
+    outer = SMap[str, int](client, "outer")
+    inner = outer if same else SMap[str, int](client, "inner")
+    n = m = refused = 0
+    for at in range(0, 20_000, 3):
+        intruder = Intruder(at, lambda: inner.increment("m"))
+        intruder.run(lambda: outer.increment("n"))
+        n, m, refused = n + 1, m + intruder.ended, refused + (intruder.error is not None)
+        fresh = SMap[str, int](client, inner.group)
+        assert (outer["n"], inner.get("m", 0)) == (n, m)
+        assert fresh == inner
+        if not intruder.came:
+            break
+    assert refused > 50
+    assert m > 20
+
+
+def test_a_call_from_within_the_applying_of_a_watch_is_refused(client: Client) -> None:
+    mine, theirs = SMap[str, int](client, "m"), SMap[str, int](client, "m")
+    refused = taken = 0
+    with mine.watch(timeout=10) as watch:
+        theirs["n"] = 0
+        next(watch)  # the connection is made
+        for at in range(20_000):
+            theirs.increment("n")
+            intruder = Intruder(at, lambda: mine.increment("m"))
+            intruder.run(lambda: next(watch))
+            taken, refused = taken + intruder.ended, refused + (intruder.error is not None)
+            mine.sync()
+            assert (mine["n"], mine.get("m", 0)) == (at + 1, taken)
+            assert mine == SMap(client, "m")
+            while mine._view.replica.feeds[0].has_more():
+                next(watch)
+            if not intruder.came:
+                break
+    assert refused > 20
 
 
 def test_a_batch_interrupted_anywhere_is_whole_or_absent_in_every_view(client: Client) -> None:

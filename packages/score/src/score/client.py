@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Literal, NamedTuple, TypeVar, cast
 from weakref import WeakSet
 
@@ -38,6 +39,7 @@ from .errors import (
     ScoreError,
     ServerError,
     SessionExpiredError,
+    UsageError,
 )
 from .forks import PROCESS
 from .replica import Replica
@@ -132,6 +134,7 @@ class Client:
         """No link, no session: at the start, and in a child after ``fork``."""
         self._generation = PROCESS.generation
         self._lock = threading.RLock()
+        self._in_call = False
         self._link = None
         self._session = Session()
 
@@ -448,9 +451,15 @@ class Client:
                 )
             if self.closed:  # by another thread, while this one waited
                 raise self._closed_error()
+            # Still said after a call that an error ended, so who says it has to be looked for.
+            if self._in_call and _is_under_way(Client._in_turn, self):
+                raise _call_within_call()
+            self._in_call = True
             if self._session.pending is not None:
                 self._settle(deadline)
-            return work(subject, deadline)
+            result = work(subject, deadline)
+            self._in_call = False
+            return result
         finally:
             # An RLock knows whether this thread holds it, so that no Ctrl-C can come between taking
             # it and having noted so.
@@ -570,7 +579,11 @@ def _do(step: Callable[[Link, Deadline], T], link: Link, deadline: Deadline) -> 
 def join(link: Link, replica: Replica, deadline: Deadline) -> int:
     """*replica*'s channel on *link*: the one it has, or a new one from where it stands."""
     conversation = link.conversation
-    if replica.suspect:
+    suspect = replica.suspect
+    # Perhaps a watch is applying something at this very moment, further out.
+    if (suspect or replica.receiving) and any(_is_under_way(m, replica) for m in _APPLYING):
+        raise _call_within_call()
+    if suspect:
         replica.reset()
     channel = conversation.channel_of(replica)
     if channel is not None:
@@ -579,6 +592,28 @@ def join(link: Link, replica: Replica, deadline: Deadline) -> int:
         channel = conversation.join(replica)
         link.ask(("joined", channel), deadline, channel)
     return channel
+
+
+_APPLYING = (Replica.receive_all, Replica.receive_chunk)
+
+
+def _is_under_way(method: Callable[..., object], subject: object) -> bool:
+    """Whether *method* of *subject* runs in this thread, further out than who asks."""
+    code = method.__code__
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code is code and frame.f_locals.get("self") is subject:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _call_within_call() -> UsageError:
+    return UsageError(
+        "this was called in the middle of another call of the same client in this thread (by a signal handler, "
+        "a __del__, a log handler or the like); nothing was changed. Note there what is to be done and do it "
+        "after that call, or use another client and its own structures"
+    )
 
 
 def checked_name(group: str) -> str:

@@ -134,7 +134,7 @@ class Replica:
     __slots__ = (
         "__weakref__", "_awaited", "_chain", "_chain_position", "_goal", "_loaded",
         "_noted_from", "_own", "_proposed", "_since", "failure", "feeds", "group", "incarnation", "keep", "progress",
-        "resets", "tree", "until",
+        "receiving", "resets", "tree", "until",
     )  # fmt: skip
 
     def __init__(
@@ -151,6 +151,8 @@ class Replica:
         self.failure: CannotApplyError | SkeletonError | None = None
         self.feeds: list[Feed] = []
         self.resets = 0
+        self.receiving = False
+        """Entries are being taken in; also after an error that ended that."""
         self._chain = b""
         self._chain_position = 0
         self._goal = 0  # the head when it joined
@@ -268,12 +270,14 @@ class Replica:
 
     def receive_all(self, encoded: list[bytes]) -> None:
         """``receive`` each, in order; many at a time, where that comes to the same."""
+        self.receiving = True
         if len(encoded) < RUN_ENTRIES_MIN:
             for one in encoded:
                 self.receive(one)
         else:
             for start in range(0, len(encoded), RUN_ENTRIES_MAX):
                 self._receive_some(encoded[start : start + RUN_ENTRIES_MAX])
+        self.receiving = False
         if self.progress is not None:
             self.progress(Progress("changes", self.position, self._goal))
 
