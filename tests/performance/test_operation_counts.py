@@ -208,6 +208,22 @@ def test_a_clients_set_makes_a_bounded_number_of_function_calls(counted: Counted
     assert function_calls(lambda: shared.__setitem__("key", 7)) <= 117
 
 
+def test_a_transaction_makes_a_bounded_number_of_function_calls(counted: Counted) -> None:
+    shared = score.SMap[str, int](counted.client, "g")
+    theirs = score.SMap[str, int](counted.client, "g")
+    shared["key"] = 1
+
+    def transact() -> None:
+        shared.run_transaction(bump)
+
+    transact()
+    assert function_calls(transact) <= 194
+    for _ in range(2):  # the second one begins with a turn
+        theirs["key"] = 7
+        calls = function_calls(transact)
+    assert calls <= 293
+
+
 def test_many_sets_as_one_change_make_hardly_a_function_call_each(counted: Counted) -> None:
     shared = score.SMap[str, int](counted.client, "g")
     shared["key"] = 1

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Literal, NamedTuple, TypeVar, cast
-from weakref import WeakSet
+from weakref import ref
 
 from score_server.wire import messages as wire
 from ucore.base import Applied
@@ -97,11 +97,39 @@ class _Own(threading.local):
     """What belongs to the calling thread alone.
 
     Attributes:
-        deadlines: those of the blocks that it is in; none until it enters the first.  Held weakly: a block
-            that Ctrl-C ended at the wrong line leaves none behind.
+        deadlines: those of the blocks that it is in.  Held weakly: a block that Ctrl-C ended at the wrong
+            line leaves none behind.
     """
 
-    deadlines: WeakSet[Deadline] | None = None
+    deadlines: tuple[ref[Deadline], ...] = ()
+
+    def moments(self) -> list[float]:
+        """When the blocks end that end at all."""
+        found = [held() for held in self.deadlines]
+        return [d.at for d in found if d is not None and d.at is not None]
+
+
+class _Until:
+    """The block of ``Client.until``: a class, as a generator's context manager takes twice the calls."""
+
+    __slots__ = ("_deadline", "_own")
+
+    def __init__(self, own: _Own, deadline: Deadline) -> None:
+        self._own = own
+        self._deadline = deadline
+
+    def __enter__(self) -> Deadline:
+        self._own.deadlines += (ref(self._deadline),)
+        return self._deadline
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        own, ended = self._own, (None, self._deadline)
+        own.deadlines = tuple([held for held in own.deadlines if held() not in ended])
 
 
 class Client:
@@ -267,15 +295,12 @@ class Client:
 
     # ------------------------------------------------------------ for structures
 
-    @contextmanager
-    def as_one_call(self) -> Iterator[Deadline]:
+    def as_one_call(self) -> _Until:
         """All calls in this block, in this thread, share the deadline that one of them would have."""
-        with self.until(self._deadline()) as deadline:
-            yield deadline
+        return _Until(self._own, self._deadline())
 
     def sync(self, replica: Replica) -> None:
         """Bring *replica* up to what was durable when the server got the question."""
-
         self._catch_up(replica, wire.Sync)
 
     def take_turn(self, replica: Replica) -> None:
@@ -283,7 +308,6 @@ class Client:
 
         The turn ends with the next submission of *replica*, with ``end_turn``, or with its lease.
         """
-
         self._catch_up(replica, wire.AskTurn)
 
     def _catch_up(self, replica: Replica, question: type[wire.Sync] | type[wire.AskTurn]) -> None:
@@ -404,8 +428,8 @@ class Client:
 
     def deadline_within(self, seconds: float | None) -> Deadline:
         """As ``deadline_after``, but no later than the ``deadline`` blocks around it allow."""
-        own = self.deadline_after(seconds)
-        moments = [d.at for d in (own, *(self._own.deadlines or ())) if d.at is not None]
+        own = self.deadline_after(seconds).at
+        moments = self._own.moments() if own is None else [own, *self._own.moments()]
         return Deadline(min(moments, default=None), self._around.monotonic)
 
     def deadline_after(self, seconds: float | None) -> Deadline:
@@ -414,25 +438,15 @@ class Client:
 
     # ------------------------------------------------------------ calls
 
-    @contextmanager
-    def until(self, deadline: Deadline) -> Iterator[Deadline]:
+    def until(self, deadline: Deadline) -> _Until:
         """All calls in this block, in this thread, end at *deadline* at the latest."""
-        if self._own.deadlines is None:
-            self._own.deadlines = WeakSet()
-        deadlines = self._own.deadlines
-        try:
-            deadlines.add(deadline)
-            yield deadline
-        finally:
-            deadlines.discard(deadline)
+        return _Until(self._own, deadline)
 
     def _deadline(self) -> Deadline:
         """Of a call that begins now."""
         clock = self._around.monotonic
-        if self._own.deadlines:
-            moments = [d.at for d in self._own.deadlines if d.at is not None]
-            if moments:
-                return Deadline(min(moments), clock)
+        if self._own.deadlines and (moments := self._own.moments()):
+            return Deadline(min(moments), clock)
         return Deadline(None if self._timeout is None else clock() + self._timeout, clock)
 
     def _in_turn(self, work: Callable[[S, Deadline], T], subject: S, deadline: Deadline) -> T:

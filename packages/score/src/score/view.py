@@ -96,6 +96,9 @@ class View:
         payload = encode_update(declared)
         if strict is None:
             answer = self.client.submit(replica, payload, wire.INTENT, declared)
+        elif strict.node_id is None:
+            # It relies on everything, so whatever came first is a conflict: nothing is to be noted or tried again.
+            answer = self.client.submit(replica, payload, wire.STRICT, declared)
         else:
             replica.note_effects()
             try:
@@ -123,8 +126,7 @@ class View:
             if self.replica.failure is not None:
                 raise self.replica.failure
             if self.replica.conflicts_with(strict):
-                whole = strict.node_id is None
-                raise self._conflict("the structure" if whole else "this place or one before it")
+                raise self._conflict("this place or one before it")
             refusals += 1
 
     def _conflict(self, what: str) -> ConflictError:
@@ -171,7 +173,9 @@ class View:
             return update
         return Update([[DECLARE, self._skeleton], *update.ops])
 
-    def _refusal(self, answer: wire.Refused) -> ServerError:
+    def _refusal(self, answer: wire.Refused) -> Exception:
+        if answer.reason == wire.NOT_HEAD:
+            return self.replica.failure or self._conflict("the structure")
         if answer.reason == wire.STORE_FULL:
             return StoreFullError(
                 f"the server's disk is full; the change of group {self.group!r} was not made. "
