@@ -25,7 +25,7 @@ from score_server.stores.base import (
 )
 from score_server.stores.fsck import fsck
 from score_server.stores.sqlite import SqliteStore
-from score_server.stores.sqlite_rows import chunk_seal, entry_seal, seal
+from score_server.stores.sqlite_rows import chunk_seal, entry_seal, run_seal, seal
 from score_server.wire.entry import Entry, encode_entry, next_chain
 
 SESSION = b"s" * 16
@@ -120,9 +120,10 @@ def replaced(position: int, payload: bytes) -> tuple[str, tuple[object, ...]]:
     )
     chain = next_chain(chain, encoded)
     sql = (
-        "UPDATE entries SET (encoded, chain, seal) = (?, ?, ?) WHERE group_id = 1 AND position = 4"
+        "UPDATE entries SET (encoded, chain, time_ms, log_bytes, seal) = (?, ?, 0, 0, ?) "
+        "WHERE group_id = 1 AND position = 4"
     )
-    return sql, (encoded, chain, entry_seal(4, chain))
+    return sql, (encoded, chain, entry_seal(1, 4, chain, 0, 0))
 
 
 OTHER = b"tohs" * 50
@@ -161,7 +162,7 @@ FLOOR = (2, b"c" * 16, 1, 3, b"c" * 16, 400, b"d" * 32, 0)
          "a note of garbage was changed: [1, 2]"),
         (("DELETE FROM sessions", ()), "1 outcomes belong to no session"),
         (("UPDATE outcomes SET (group_name, position, seal) = ('log', 5, ?)",
-          (seal(SESSION, 4, 1, 5, "log", 1, 0, 0, 1),)),
+          (run_seal(SESSION, 4, 1, 5, "log", 1, 0, 0, 1),)),
          "a session was told that its submission 4 is entry 5 of group 'log', whose head is 4"),
     ],
 )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from score_server.stores import sqlite, sqlite_file
+from score_server.stores import sqlite, sqlite_file, sqlite_recent
 from score_server.stores.base import (
     AppendRefused,
     Commit,
@@ -195,17 +195,17 @@ def test_a_newer_servers_file_is_refused(path: str) -> None:
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("PRAGMA user_version = 7")
     db.close()
-    with pytest.raises(StoreUnusable, match=r"newer score-server .schema 7; this one knows 2"):
+    with pytest.raises(StoreUnusable, match=r"newer score-server .schema 7; this one knows 3"):
         SqliteStore(path)
 
 
 def test_an_older_servers_file_is_refused_and_left_alone(path: str) -> None:
     SqliteStore(path).close()
     db = sqlite3.connect(path, isolation_level=None)
-    db.execute("PRAGMA user_version = 1")
+    db.execute("PRAGMA user_version = 2")
     db.close()
     before = Path(path).read_bytes()
-    with pytest.raises(StoreUnusable, match=r"older score-server .schema 1; this one reads only 2"):
+    with pytest.raises(StoreUnusable, match=r"older score-server .schema 2; this one reads only 3"):
         SqliteStore(path)
     assert Path(path).read_bytes() == before
 
@@ -515,8 +515,9 @@ def test_another_history_under_the_same_head_is_found(path: str) -> None:
     store.commit(chained("g", *PAYLOADS))
     store.close()
     other = chained("g", *PAYLOADS[:3], b"five").entries[3]
-    row = (other.encoded, other.chain, entry_seal(4, other.chain))
-    edit(path, "UPDATE entries SET (encoded, chain, seal) = (?, ?, ?) WHERE position = 4", *row)
+    row = (other.encoded, other.chain, entry_seal(1, 4, other.chain, 0, 0))
+    columns = "(encoded, chain, time_ms, log_bytes, seal) = (?, ?, 0, 0, ?)"
+    edit(path, f"UPDATE entries SET {columns} WHERE position = 4", *row)
     store = SqliteStore(path)
     with pytest.raises(GroupDamaged, match="its head's chain is not the log's"):
         store.read("g", 4, 100)
@@ -558,7 +559,7 @@ def test_a_place_that_was_changed_is_found(path: str) -> None:
     with pytest.raises(GroupDamaged, match="entry 4 does not fit"):
         store.read("g", 2, 100)
     with pytest.raises(GroupDamaged, match="the place of an entry was changed"):
-        store.look_up("g", 5)
+        store.look_up("g", 3)
     store.close()
 
 
@@ -864,7 +865,10 @@ def test_few_groups_are_kept_in_memory(store: SqliteStore, monkeypatch: pytest.M
     assert [store.look_up(f"g{n}", 2)[1] for n in range(9)] == [b"c" * 16] * 9
 
 
-def test_a_row_behind_the_stores_back_is_noticed(store: SqliteStore) -> None:
+def test_a_row_behind_the_stores_back_is_noticed(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_recent, "ENTRIES_MAX", 0)
     store.commit(chained("g", b"x"))
     store._db.execute("UPDATE groups SET head = 7")
     with pytest.raises(AppendRefused, match="does somebody else write to this store"):

@@ -23,6 +23,7 @@ from .base import (
 )
 
 _GROUP_OF = attrgetter("group")
+_new = tuple.__new__  # a third of what a NamedTuple's own constructor takes
 
 
 class GroupRow(NamedTuple):
@@ -90,33 +91,25 @@ class _Step:
 
     def append(self, entries: Iterable[NewEntry]) -> None:
         """Append, each group's first entry to its stored head and the others to one another."""
-        appended = self._appended
         for name, run in groupby(entries, _GROUP_OF):
-            before = appended.get(name)
-            if before is None:
-                before = appended[name] = []
-                head = self._must(name, "an entry").state.head
-            else:
-                head = before[-1].position
-            for entry in run:
-                position = entry.position
-                if entry.predecessor != head or position <= head:
+            state, floor_chain, candidate = self._must(name, "an entry")
+            _, incarnation, head, chain, time_ms, floor, keep, log_bytes, snapshot = state
+            new = list(run)
+            for _, position, predecessor, encoded, chain, time_ms in new:  # noqa: B007 (the last ones count)
+                if predecessor != head or position <= head:
                     raise AppendRefused(
-                        f"entry {position} of group {name!r} was to follow {entry.predecessor}, "
+                        f"entry {position} of group {name!r} was to follow {predecessor}, "
                         f"but the stored head is {head}: does somebody else write to this store?"
                     )
-                before.append(entry)
                 head = position
-        for name, new in appended.items():
-            state, floor_chain, candidate = self._must(name, "an entry")
-            _, incarnation, _, _, _, floor, keep, log_bytes, snapshot = state
-            _, position, _, _, chain, time_ms = new[-1]
-            log_bytes += sum([len(entry.encoded) for entry in new])
+                log_bytes += len(encoded)
             # Not _replace, which costs more than the rest of this: an append is what a server mostly does.
-            state = GroupState(
-                name, incarnation, position, chain, time_ms, floor, keep, log_bytes, snapshot
+            state = _new(
+                GroupState,
+                (name, incarnation, head, chain, time_ms, floor, keep, log_bytes, snapshot),
             )
-            self.rows[name] = GroupRow(state, floor_chain, candidate)
+            self.rows[name] = _new(GroupRow, (state, floor_chain, candidate))
+            self._appended.setdefault(name, []).extend(new)
 
     def drop(self, groups: Iterable[str]) -> None:
         for name in groups:

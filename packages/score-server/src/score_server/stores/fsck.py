@@ -17,6 +17,7 @@ from ..wire.codec import DecodeError
 from ..wire.entry import decode_entry, next_chain
 from .base import SnapshotState, StoreUnusable
 from .sqlite_file import as_unusable, check_log, check_schema, check_size, take_lock
+from .sqlite_recent import Damaged, RecentEntries
 from .sqlite_rows import (
     GROUPS,
     SEALED_ROWS,
@@ -25,7 +26,6 @@ from .sqlite_rows import (
     chunk_seal,
     entry_seal,
     is_named_rightly,
-    seal,
     unpack,
 )
 from .sqlite_sessions import load
@@ -36,8 +36,10 @@ _ORPHANS = """
 SELECT count(*) FROM outcomes WHERE session NOT IN (SELECT session FROM sessions)
 """
 _LEFT_OVER = """
-SELECT (SELECT count(*) FROM entries WHERE group_id NOT IN (SELECT id FROM groups)
-        AND group_id NOT IN (SELECT group_id FROM garbage))
+SELECT (SELECT count(*) FROM entries AS e WHERE group_id NOT IN (SELECT id FROM groups)
+        AND group_id NOT IN (SELECT group_id FROM garbage)
+        OR id <= (SELECT indexed FROM extent) AND NOT EXISTS (SELECT 1 FROM places AS p
+        WHERE p.group_id = e.group_id AND p.position = e.position AND p.entry_id = e.id))
      + (SELECT count(*) FROM chunks WHERE snapshot_id NOT IN (SELECT snapshot_id FROM groups)
         AND snapshot_id NOT IN (SELECT snapshot_id FROM garbage))
 """
@@ -83,6 +85,7 @@ class _Check:
         self._db = db
         self._say = say
         self._is_whole = True
+        self._recent: RecentEntries | None = None
         self._groups = self._entries = self._snapshots = self._snapshot_bytes = self._outcomes = 0
 
     def _bad(self, text: str) -> None:
@@ -91,6 +94,7 @@ class _Check:
 
     def all(self) -> bool:
         self._guarded("the file", self._structure)
+        self._guarded("the end of the log", self._end_of_log)
         self._guarded("the list of groups", self._every_group)
         self._guarded("the sessions", self._sessions)
         if self._is_whole:
@@ -120,6 +124,12 @@ class _Check:
 
     # ------------------------------------------------------------ groups
 
+    def _end_of_log(self) -> None:
+        try:
+            self._recent = RecentEntries(self._db)
+        except Damaged as error:
+            self._bad(f"{error} was changed")
+
     def _every_group(self) -> None:
         for columns in self._db.execute(f"{GROUPS} ORDER BY name"):
             self._groups += 1
@@ -136,22 +146,27 @@ class _Check:
         if group is None:
             self._bad(f"group {name!r}: what is known of its head, floor or snapshot was changed")
             return
+        if self._recent is None:
+            return
+        moved = self._recent.moved.get(name)
+        group = moved.group if moved else group
         snapshot = group.row.state.snapshot
-        for what in filter(None, (self._log(group), snapshot and self._snapshot(group, snapshot))):
+        for what in filter(
+            None, (self._log(self._recent, group), snapshot and self._snapshot(group, snapshot))
+        ):
             self._bad(f"group {name!r}: {what}")
 
-    def _log(self, group: StoredGroup) -> str | None:
+    def _log(self, recent: RecentEntries, group: StoredGroup) -> str | None:
         """The first thing that is wrong with the entries of *group*."""
         state, snapshot = group.row.state, group.row.state.snapshot
         position, chain = state.floor, group.row.floor_chain
         found = chain if snapshot and snapshot.position == position else None
-        rows = self._db.execute(
-            "SELECT position, encoded, chain, seal FROM entries WHERE group_id = ? AND position > ? "
-            "ORDER BY position",
-            (group.id, state.floor),
-        )
-        for at, encoded, stored, stored_seal in rows:
-            if entry_seal(at, stored) != stored_seal or type(encoded) is not bytes:
+        rows = recent.after(self._db, group.id, state.floor)
+        for at, encoded, stored, time_ms, log_bytes, stored_seal in rows:
+            if (
+                entry_seal(group.id, at, stored, time_ms, log_bytes) != stored_seal
+                or type(encoded) is not bytes
+            ):
                 return f"entry {at} was changed"
             if next_chain(chain, encoded) != stored:
                 return f"entry {at} does not fit its chain; the last good one is {position}"
@@ -197,9 +212,9 @@ class _Check:
 
     def _sessions(self) -> None:
         was_whole, self._is_whole = self._is_whole, True
-        for table, columns, what in SEALED_ROWS:
+        for table, columns, what, sealed in SEALED_ROWS:
             for *row, stored in self._db.execute(f"SELECT {columns}, seal FROM {table}"):
-                if stored != seal(*row):
+                if stored != sealed(*row):
                     self._bad(f"{what} was changed: {row!r}")
         (orphans,) = self._db.execute(_ORPHANS).fetchone()
         if orphans:
@@ -211,6 +226,8 @@ class _Check:
     def _promises(self) -> None:
         """What sessions were told is in the logs: of a group that is there; of one that was deleted nothing is known."""
         heads = dict(self._db.execute("SELECT name, head FROM groups"))
+        if self._recent is not None:
+            heads |= {name: group.row.state.head for name, (_, group) in self._recent.moved.items()}
         for session in load(self._db):
             self._outcomes += len(session.outcomes)
             for seq, position, group, _, _ in session.outcomes:

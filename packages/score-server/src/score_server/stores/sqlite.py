@@ -14,10 +14,13 @@ Rules
   nothing after it, so a log that ran full holds no commit that a restart could bring back.  Anything
   else, a failed sync above all, is ``StoreBroken`` (see "fsyncgate": the kernel may have dropped what
   it could not write, and the next sync may succeed).
+- The entries of all groups are one log, and its index by group and position, with the groups' heads, follows some hundred
+  entries later: see ``sqlite_recent.py``.
 - Damage is found by the chain, entry by entry, when a group is read; a group's row says where its log
   must end.  Only that group is refused.  Damage in what says which groups and sessions there are is found
   at the start, by SQLite's check of those (small) tables and by a seal in each row; then the store is
-  refused: a missing outcome could let a change take effect twice.  Damage in the log: see ``wal.py``.
+  refused: a missing outcome could let a change take effect twice.  So it is if the entries that the index has not yet are
+  not all there.  Damage in the write-ahead log: see ``wal.py``.
 
 - What is trimmed, replaced or deleted is only noted in the commit that does it, and erased later, a little at
   a time: see ``sqlite_garbage.py``.  A commit costs the same whatever it makes superfluous.
@@ -30,7 +33,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 
 from ..wire.entry import next_chain
@@ -43,20 +47,20 @@ from .base import (
     GroupState,
     LogStore,
     StoreBroken,
+    StoreError,
     StoreFull,
     StoreState,
     StoreUnusable,
 )
 from .sqlite_file import MADE, as_unusable, check_size, code, connect, take_lock
 from .sqlite_log import LogRoom
+from .sqlite_recent import Damaged, Moved, RecentEntries
 from .sqlite_rows import (
     ADD_CHUNKS,
-    ADD_ENTRIES,
     ADD_GROUP,
     GROUPS,
     SEALED_ROWS,
     SET_FLOOR,
-    SET_HEAD,
     Row,
     StoredGroup,
     chunk_seal,
@@ -64,9 +68,7 @@ from .sqlite_rows import (
     is_named_rightly,
     pack,
     pack_floor,
-    pack_head,
     run,
-    seal,
     unpack,
 )
 from .sqlite_sessions import Sessions
@@ -77,8 +79,9 @@ _GROUPS_KEPT = 1024  # rows in memory, so that a commit need not look up the gro
 _ERASED_AT_LEAST = 64  # rows, by a commit when there is garbage
 _CHECKPOINT = "PRAGMA wal_checkpoint(RESTART)"
 _SHORTEN = "PRAGMA wal_checkpoint(TRUNCATE)"  # after a commit that was larger than the log may be
-_SEALED = ("groups", "sessions", "outcomes", "garbage")
+_SEALED = ("groups", "sessions", "outcomes", "new_outcomes", "extent", "garbage")
 
+_new = tuple.__new__  # a third of what a NamedTuple's own constructor takes
 _Candidate = tuple[int, int]  # its id, and the bytes of it that are there
 
 
@@ -125,11 +128,12 @@ class SqliteStore(LogStore):
         self._has_shrunk = False  # which the file does only at the next checkpoint
         self._lock, was_made = take_lock(self._path)
         try:
-            with as_unusable(self._path):
+            with as_unusable(self._path), self._refusing():
                 check_size(self._path, was_made)
                 self._db = connect(self._path)
                 try:
                     self._next_group, self._next_snapshot = self._free_ids()
+                    self._recent = RecentEntries(self._db)
                     if not was_made:
                         os.write(self._lock, MADE)
                     self._log = LogRoom(f"{self._path}-wal", self._page_bytes())
@@ -151,6 +155,13 @@ class SqliteStore(LogStore):
             raise self._unusable("an id is no number")
         groups, snapshots = zip(*highest, strict=True)
         return max(filter(None, groups), default=0) + 1, max(filter(None, snapshots), default=0) + 1
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except Damaged as error:
+            raise self._unusable(str(error)) from error
 
     def _page_bytes(self) -> int:
         (size,) = self._db.execute("PRAGMA page_size").fetchone()
@@ -184,9 +195,9 @@ class SqliteStore(LogStore):
         for columns in select(GROUPS):
             if not is_named_rightly(columns):
                 return f"group {columns[1]!r}"
-        for table, columns, what in SEALED_ROWS:
+        for table, columns, what, sealed in SEALED_ROWS:
             for *row, stored in select(f"SELECT {columns}, seal FROM {table}"):
-                if stored != seal(*row):
+                if stored != sealed(*row):
                     return what
         return None
 
@@ -196,6 +207,9 @@ class SqliteStore(LogStore):
         Raises:
             GroupDamaged: it is not as it was written.
         """
+        moved = self._recent.moved.get(name)
+        if moved is not None:
+            return moved.group
         found = self._groups.get(name)
         if found is None:
             columns = self._db.execute(f"{GROUPS} WHERE name = ?", (name,)).fetchone()
@@ -217,7 +231,8 @@ class SqliteStore(LogStore):
         """For a list: of a group whose state was damaged it says what is known."""
         found = unpack(columns)
         if found is not None:
-            return found.row.state
+            moved = self._recent.moved.get(found.row.state.name)
+            return (moved.group if moved else found).row.state
         _, name, incarnation, keep, *_ = columns
         return GroupState(name, incarnation, 0, incarnation, 0, 0, bool(keep), 0, None)
 
@@ -251,14 +266,10 @@ class SqliteStore(LogStore):
             if found is None or after < found.row.state.floor:
                 return []
             before, chain = self._before(found, after)
-            rows = self._db.execute(
-                "SELECT position, encoded, chain, seal FROM entries "
-                "WHERE group_id = ? AND position > ? ORDER BY position",
-                (found.id, after),
-            )
-            for position, encoded, stored, stored_seal in rows:
+            rows = self._recent.after(self._db, found.id, after)
+            for position, encoded, stored, time_ms, log_bytes, stored_seal in rows:
                 if (
-                    entry_seal(position, stored) != stored_seal
+                    entry_seal(found.id, position, stored, time_ms, log_bytes) != stored_seal
                     or type(encoded) is not bytes
                     or next_chain(chain, encoded) != stored
                 ):
@@ -266,7 +277,7 @@ class SqliteStore(LogStore):
                     break
                 bytes_max -= len(encoded)
                 if out and bytes_max < 0:
-                    rows.close()
+                    rows.close()  # before the next statement: it would go on from there
                     return out
                 before, chain = position, stored
                 out.append((position, encoded, stored))
@@ -289,18 +300,14 @@ class SqliteStore(LogStore):
             GroupDamaged: it is not as it was written.
         """
         state = group.row.state
-        row = self._db.execute(
-            "SELECT position, chain, seal FROM entries WHERE group_id = ? AND position <= ? "
-            "AND position > ? ORDER BY position DESC LIMIT 1",
-            (group.id, upto, state.floor),
-        ).fetchone()
-        if row is None:
+        found = self._recent.last(self._db, group.id, upto, state.floor)
+        if found is None:
             return state.floor, group.row.floor_chain
-        position, chain, stored_seal = row
-        if entry_seal(position, chain) != stored_seal:
+        position, row = found
+        if row is None or row[-1] != entry_seal(group.id, position, *row[:-1]):
             what = f"the place of an entry was changed ({self._path})"
             raise GroupDamaged(state.name, upto, what)
-        return position, chain
+        return position, row[0]
 
     def read_snapshot(self, group: str, position: int, offset: int, bytes_max: int) -> bytes:
         self._check_usable()
@@ -340,18 +347,19 @@ class SqliteStore(LogStore):
             db = self._db
             db.execute("BEGIN IMMEDIATE")
             rows = advance(batch, self._row, self._last_entry)
-            ids = {name: self._id(name) for name in rows}
+            before = {name: self._group(name) for name in rows}
+            ids = {name: old.id if old else self._new_id() for name, old in before.items()}
             candidates = self._write_chunks(batch, ids)
             adopted = [trim.group for trim in batch.trims if trim.snapshot is not None]
             groups = {
-                name: self._write_group(name, ids[name], row, candidates, adopted=name in adopted)
+                name: self._write_group(
+                    name, ids[name], before[name], row, candidates, adopted=name in adopted
+                )
                 for name, row in rows.items()
             }
-            entries = [
-                (ids[name], position, encoded, chain, entry_seal(position, chain))
-                for name, position, _, encoded, chain, _ in batch.entries
-            ]
-            run(db, ADD_ENTRIES, entries)
+            self._recent.write(db, batch.entries, before, ids)
+            moved = self._recent.find_moved(before, groups)
+            has_indexed = self._write_index(batch, moved)
             self._sessions.write(db, batch.sessions, batch.ended_sessions)
             if self._has_garbage:
                 self._erase(max(_ERASED_AT_LEAST, 2 * len(batch.entries)), candidates)
@@ -359,11 +367,24 @@ class SqliteStore(LogStore):
             self._candidates = candidates
             if batch.dropped_candidates or batch.chunks or batch.trims or batch.deleted_groups:
                 self._has_garbage = True
+            self._recent.committed(batch.entries, ids, moved, indexed=has_indexed)
             for name, group in groups.items():
                 if group is None:
                     self._groups.pop(name, None)
                 else:
                     self._keep(name, group)
+
+    def _write_index(self, batch: Commit, moved: dict[str, Moved]) -> bool:
+        """Write the log's index if it is time for it; returns whether it was."""
+        recent, added = self._recent, len(batch.entries)
+        if batch.trims or batch.deleted_groups or recent.is_full(added):
+            gone = set(batch.deleted_groups)
+            rest = {n: m for n, m in recent.moved.items() if n not in gone}
+            recent.index(self._db, added, rest | moved)
+            return True
+        if added:
+            recent.extend(self._db, added)
+        return False
 
     def _row(self, name: str) -> GroupRow | None:
         found = self._group(name)
@@ -376,10 +397,7 @@ class SqliteStore(LogStore):
         found = self._group(name)
         return found and self._before(found, upto)
 
-    def _id(self, name: str) -> int:
-        found = self._group(name)
-        if found is not None:
-            return found.id
+    def _new_id(self) -> int:
         self._next_group += 1
         return self._next_group - 1
 
@@ -401,11 +419,18 @@ class SqliteStore(LogStore):
         return candidates
 
     def _write_group(
-        self, name: str, id_: int, row: GroupRow | None, candidates: dict[str, _Candidate],
-        *, adopted: bool,
+        self, name: str, id_: int, old: StoredGroup | None, row: GroupRow | None,
+        candidates: dict[str, _Candidate], *, adopted: bool,
     ) -> StoredGroup | None:  # fmt: skip
-        """Write *row*, and note what it makes superfluous.  *adopted*: its snapshot was its candidate."""
-        db, old = self._db, self._group(name)
+        """Write *row* but for its head, and note what it makes superfluous.  *old* is what stands there;
+        *adopted*: its snapshot was its candidate.
+        """
+        if old is not None and row is not None and not adopted:
+            new = _new(StoredGroup, (id_, old.snapshot_id, row))
+            if row.state.floor != old.row.state.floor:
+                self._write_floor(new)
+            return new
+        db = self._db
         snapshot_id = old.snapshot_id if old else 0
         if row is None:
             candidates.pop(name, None)
@@ -423,18 +448,12 @@ class SqliteStore(LogStore):
         if old is None:
             db.execute(ADD_GROUP, pack(new))
             return new
-        head, floor = old.row.state.head, old.row.state.floor
-        if row.state.head != head:
-            moved = db.execute(SET_HEAD, (*pack_head(new), id_, head))
-            if moved.rowcount != 1:
-                raise AppendRefused(
-                    f"the stored head of group {name!r} is not {head}: "
-                    "does somebody else write to this store?"
-                )
-        if adopted or row.state.floor != floor:
-            garbage.add(db, id_, 0)
-            db.execute(SET_FLOOR, (*pack_floor(new), id_))
+        self._write_floor(new)
         return new
+
+    def _write_floor(self, group: StoredGroup) -> None:
+        garbage.add(self._db, group.id, 0)
+        self._db.execute(SET_FLOOR, (*pack_floor(group), group.id))
 
     def _bound_wal(self) -> None:
         """Have room in the write-ahead log, or move it into the database when it has grown; it starts anew then."""
@@ -498,12 +517,22 @@ class SqliteStore(LogStore):
         was durable before, and writes all of it again."""
         if not self._closed:
             self._closed = True
+            if self._broken is None:
+                self._tidy_up()
             self._broken = self._broken or "it was closed"
             try:
                 self._db.close()
             finally:
                 self._log.close()
                 os.close(self._lock)
+
+    def _tidy_up(self) -> None:
+        """Leave a file whose index is complete, if that can be done: nothing depends on it."""
+        with suppress(StoreError, AppendRefused), self._guard("closing"):
+            self._db.execute("BEGIN IMMEDIATE")
+            self._recent.index(self._db, 0, self._recent.moved)
+            self._db.execute("COMMIT")
+            self._recent.committed((), {}, {}, indexed=True)
 
     def _guard(self, doing: str) -> _Guard:
         """Whatever goes wrong inside is a clean failure, rolled back, or the end of this store."""

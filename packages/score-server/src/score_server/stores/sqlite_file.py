@@ -14,7 +14,7 @@ from .base import StoreUnusable
 from .sqlite_rows import SCHEMA, seal
 
 APPLICATION_ID = 0x53434F52  # "SCOR": `file shared.db` shows it
-SCHEMA_VERSION = 2  # 1: an outcome to a row
+SCHEMA_VERSION = 3  # 1: an outcome to a row; 2: entries in the order of groups
 _HEADER_BYTES = 100  # of an SQLite file; it writes whole pages
 _MAGIC = b"SQLite format 3\0"
 MADE = b"a store was made\n"  # in the lock file, behind the process's number
@@ -157,6 +157,7 @@ def _check_or_create(db: sqlite3.Connection, path: str) -> None:
     db.execute("BEGIN IMMEDIATE")
     for statement in filter(str.strip, SCHEMA.split(";")):
         db.execute(statement)
+    db.execute("INSERT INTO extent VALUES (0, 0, ?)", (seal(0, 0),))
     db.execute("INSERT INTO made VALUES (?)", (_schema_seal(db),))
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -87,10 +87,17 @@ def _erase_entries(db: sqlite3.Connection, group_id: int, count: int) -> int:
     if group is False:
         return -1
     floor = group.row.state.floor if isinstance(group, StoredGroup) else _POSITION_MAX
+    place = (group_id, floor, count)
+    # Whatever a damaged place says, only what is superfluous itself.
+    db.execute(
+        "DELETE FROM entries WHERE id IN (SELECT entry_id FROM places WHERE group_id = ? "
+        "AND position <= ? ORDER BY position LIMIT ?) AND group_id = ? AND position <= ?",
+        (*place, group_id, floor),
+    )
     done = db.execute(
-        "DELETE FROM entries WHERE group_id = ? AND position IN (SELECT position FROM entries "
+        "DELETE FROM places WHERE group_id = ? AND position IN (SELECT position FROM places "
         "WHERE group_id = ? AND position <= ? ORDER BY position LIMIT ?)",
-        (group_id, group_id, floor, count),
+        (group_id, *place),
     )
     return done.rowcount
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Sequence
 from functools import cache
 from itertools import chain
@@ -38,13 +39,26 @@ CREATE TABLE groups (
     floor_seal INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE entries (
+    id INTEGER PRIMARY KEY,
     group_id INTEGER NOT NULL,
     position INTEGER NOT NULL,
     encoded BLOB NOT NULL,
     chain BLOB NOT NULL,
-    seal INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL,
+    log_bytes INTEGER NOT NULL,
+    seal INTEGER NOT NULL
+) STRICT;
+CREATE TABLE places (
+    group_id INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    entry_id INTEGER NOT NULL,
     PRIMARY KEY (group_id, position)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE extent (
+    indexed INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    seal INTEGER NOT NULL
+) STRICT;
 CREATE TABLE chunks (
     id INTEGER PRIMARY KEY,
     snapshot_id INTEGER NOT NULL,
@@ -73,6 +87,18 @@ CREATE TABLE outcomes (
     seal INTEGER NOT NULL,
     PRIMARY KEY (session, seq)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE new_outcomes (
+    session BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    group_name TEXT NOT NULL,
+    pinned INTEGER NOT NULL,
+    seen INTEGER NOT NULL,
+    settled INTEGER NOT NULL,
+    last_used_ms INTEGER NOT NULL,
+    seal INTEGER NOT NULL
+) STRICT;
 CREATE TABLE made (seal INTEGER NOT NULL) STRICT;
 CREATE TABLE garbage (
     group_id INTEGER NOT NULL,
@@ -84,21 +110,15 @@ CREATE TABLE garbage (
 
 SESSIONS = "session, label, last_used_ms, settled"
 OUTCOMES = "session, seq, length, position, group_name, pinned, seen, settled, last_used_ms"
-# Small tables whose rows are all looked at when a store is loaded: columns, and what a row is called.
-SEALED_ROWS = (
-    ("sessions", SESSIONS, "a session"),
-    ("outcomes", OUTCOMES, "an outcome"),
-    ("garbage", "group_id, snapshot_id", "a note of garbage"),
-)
 GROUPS = """
 SELECT id, name, incarnation, keep, seal, head, chain, time_ms, log_bytes, head_seal, floor, floor_chain,
     snapshot_id, snapshot_position, snapshot_chain, snapshot_size, snapshot_digest, snapshot_log_bytes, floor_seal
 FROM groups
 """
 ADD_GROUP = f"INSERT INTO groups VALUES ({', '.join('?' * 19)})"
-SET_HEAD = (
-    "UPDATE groups SET head = ?, chain = ?, time_ms = ?, log_bytes = ?, head_seal = ? "
-    "WHERE id = ? AND head = ?"
+SET_HEADS = (
+    "UPDATE groups SET head = r.column1, chain = r.column2, time_ms = r.column3, log_bytes = r.column4, "
+    "head_seal = r.column5 FROM (VALUES ROWS) AS r WHERE id = r.column6 AND head = r.column7"
 )
 SET_FLOOR = (
     "UPDATE groups SET floor = ?, floor_chain = ?, snapshot_id = ?, snapshot_position = ?, "
@@ -106,12 +126,13 @@ SET_FLOOR = (
     "floor_seal = ? WHERE id = ?"
 )
 ADD_CHUNKS = "INSERT INTO chunks (snapshot_id, offset, data, seal) VALUES ROWS"
-ADD_ENTRIES = "INSERT INTO entries (group_id, position, encoded, chain, seal) VALUES ROWS"
+ADD_ENTRIES = "INSERT INTO entries VALUES ROWS"
 SET_SESSIONS = (
     f"INSERT INTO sessions ({SESSIONS}, seal) VALUES ROWS "
     "ON CONFLICT (session) DO UPDATE SET label = excluded.label, "
     "last_used_ms = excluded.last_used_ms, settled = excluded.settled, seal = excluded.seal"
 )
+ADD_NEW_RUNS = f"INSERT INTO new_outcomes ({OUTCOMES}, seal) VALUES ROWS"
 ADD_RUNS = f"INSERT INTO outcomes ({OUTCOMES}, seal) VALUES ROWS"
 # CROSS JOIN keeps SQLite from looking through all outcomes for each row.
 SETTLE = (
@@ -121,10 +142,13 @@ SETTLE = (
     "AND NOT o.pinned)"
 )
 DROP = "DELETE FROM outcomes WHERE (session, seq) IN (VALUES ROWS)"
+END_NEW_OUTCOMES = "DELETE FROM new_outcomes WHERE session IN (VALUES ROWS)"
 END_OUTCOMES = "DELETE FROM outcomes WHERE session IN (VALUES ROWS)"
 END_SESSIONS = "DELETE FROM sessions WHERE session IN (VALUES ROWS)"
 
 _ROWS_PER_STATEMENT = (64, 8, 1)  # few shapes, so that all stay in the cache of statements
+PLACE = struct.Struct(">4q")
+_RUN = struct.Struct(">9q")
 _NO_SNAPSHOT = SnapshotState(0, b"", 0, b"", 0)
 
 
@@ -160,14 +184,31 @@ def seal(*fields: object) -> int:
     return crc32(repr(fields).encode())
 
 
-def entry_seal(position: object, chain: object) -> int:
-    """Binds an entry's place to it: the chain, of what the entry says, does not know it.
+def run_seal(session: bytes, seq: int, length: int, position: int, group: str, *rest: int) -> int:
+    """As ``seal``, of a row of outcomes, in a quarter of the time; *rest* are four numbers.
+
+    -1, which is no seal, for what cannot have been written.
+    """
+    try:
+        name = group.encode()
+        numbers = _RUN.pack(len(session), seq, length, position, len(name), *rest)
+        return crc32(name, crc32(session, crc32(numbers)))
+    except (struct.error, TypeError, AttributeError):
+        return -1
+
+
+def entry_seal(
+    group_id: object, position: object, chain: object, time_ms: object, log_bytes: object
+) -> int:
+    """Binds an entry's place, and what its group's row says when it is the head, to the chain.
 
     -1, which is no seal, for what cannot have been written (SQLite gives NULL for a type that was flipped).
     """
-    if type(position) is not int or type(chain) is not bytes:
+    try:
+        place = PLACE.pack(group_id, position, time_ms, log_bytes)
+        return crc32(chain, crc32(place))  # type: ignore[arg-type]
+    except (struct.error, TypeError):
         return -1
-    return crc32(chain, position & 0xFFFFFFFF)
 
 
 def chunk_seal(snapshot_id: int, offset: object, data: object) -> int:
@@ -175,6 +216,15 @@ def chunk_seal(snapshot_id: int, offset: object, data: object) -> int:
     if type(offset) is not int or type(data) is not bytes:
         return -1
     return crc32(data, seal(snapshot_id, offset))
+
+
+# Small tables whose rows are all looked at when a store is loaded: columns, what a row is called, its seal.
+SEALED_ROWS = (
+    ("sessions", SESSIONS, "a session", seal),
+    ("outcomes", OUTCOMES, "an outcome", run_seal),
+    ("new_outcomes", OUTCOMES, "an outcome", run_seal),
+    ("garbage", "group_id, snapshot_id", "a note of garbage", seal),
+)
 
 
 # ---------------------------------------------------------------- groups

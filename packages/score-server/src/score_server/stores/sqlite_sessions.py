@@ -4,9 +4,11 @@
   ``outcomes``, a *run*.  What changes or drops one of a run, which is rare, cuts the run first.
 - A run that is new, behind all others of its session, also says until when the session was used and what it had settled;
   so its session's own row is not written again.  As neither ever goes down, what counts is the highest that any row says.
+- Such a run is appended to ``new_outcomes``, whoever's it is: a commit of many authors fills one page there, where ``outcomes``,
+  in the order of sessions, has a page for each.
 - What is settled stays where it is and does not count any more, until ``_LATE_RUNS_MAX`` runs have been written: then it is
-  deleted, and the rows of those sessions are written, for all of them in one go.  Whatever deletes a run writes the session's row
-  in the same commit.
+  deleted, the rows of those sessions are written, and what still counts of the new runs is put in its place in ``outcomes``, for
+  all of them in one go; before a run is cut as well.  Whatever deletes a run writes the session's row in the same commit, or finds it written.
 
 What is remembered here between commits only spares work: it can be forgotten at any time.
 """
@@ -19,8 +21,10 @@ from typing import NamedTuple
 
 from .base import SessionChange, SessionState, StoredOutcome
 from .sqlite_rows import (
+    ADD_NEW_RUNS,
     ADD_RUNS,
     DROP,
+    END_NEW_OUTCOMES,
     END_OUTCOMES,
     END_SESSIONS,
     OUTCOMES,
@@ -29,10 +33,26 @@ from .sqlite_rows import (
     SETTLE,
     Row,
     run,
+    run_seal,
     seal,
 )
 
-_LATE_RUNS_MAX = 256
+_LATE_RUNS_MAX = 512
+_new = tuple.__new__  # a third of what a NamedTuple's own constructor takes
+
+_ALL = f"""
+SELECT {OUTCOMES} FROM outcomes UNION ALL SELECT {OUTCOMES} FROM new_outcomes ORDER BY session, seq
+"""
+# The rows of sessions with new runs, as they should be.
+_LATE = """
+SELECT s.session, s.label, max(s.last_used_ms, r.last_used_ms), max(s.settled, r.settled)
+FROM (SELECT session, max(last_used_ms) AS last_used_ms, max(settled) AS settled FROM new_outcomes GROUP BY session)
+AS r CROSS JOIN sessions AS s ON s.session = r.session
+"""
+_PLACE = """
+INSERT INTO outcomes SELECT n.* FROM new_outcomes AS n CROSS JOIN sessions AS s ON s.session = n.session
+WHERE n.pinned OR n.seq + (n.length - 1) > s.settled ORDER BY n.session, n.seq
+"""
 
 
 class _Run(NamedTuple):
@@ -61,7 +81,7 @@ class _Run(NamedTuple):
 def load(db: sqlite3.Connection) -> tuple[SessionState, ...]:
     """All sessions, with the outcomes that count."""
     runs: dict[bytes, list[_Run]] = {}
-    for session, *columns in db.execute(f"SELECT {OUTCOMES} FROM outcomes ORDER BY session, seq"):
+    for session, *columns in db.execute(_ALL):
         runs.setdefault(session, []).append(_Run(*columns))
     return tuple(
         _state(row, runs.get(row[0], ())) for row in db.execute(f"SELECT {SESSIONS} FROM sessions")
@@ -86,38 +106,43 @@ class Sessions:
     def __init__(self) -> None:
         # What the rows of a session say: its label, and the end of its runs (behind the highest seq).
         self._known: dict[bytes, tuple[str, int]] = {}
-        self._late: dict[bytes, Row] = {}  # rows as they should be, of those that have changed
-        self._late_runs = 0
+        self._late: dict[bytes, int] = {}  # what sessions have settled since it was last deleted
+        self._late_runs = _LATE_RUNS_MAX  # perhaps, from an earlier life
 
     def forget(self) -> None:
         """What was written was taken back."""
         self._known.clear()
         self._late.clear()
+        self._late_runs = _LATE_RUNS_MAX
 
     def write(
         self, db: sqlite3.Connection, changes: Iterable[SessionChange], ended: Sequence[bytes]
     ) -> None:
         """Write *changes*, of which no two are of one session, and let *ended* be gone."""
         rows: list[Row] = []
+        cut: list[Row] = []
         added: list[Row] = []
         for change in changes:
             session, label, used_ms, settled, _, dropped = change
-            row = self._late[session] = (session, label, used_ms, settled)
+            self._late[session] = settled
             known, end = self._known.get(session) or (None, _end(db, session))
             runs = _runs(change)
             is_new = bool(runs) and runs[0].seq >= end and not dropped
-            if not is_new:
+            if not is_new and (runs or dropped):
+                self._settle(db)
                 for found in runs:
                     _cut_out(db, session, found.seq, found.end)
                 for seq in dropped:
                     _cut_out(db, session, seq, seq + 1)
             if not is_new or label != known:
-                rows.append(row)
+                rows.append((session, label, used_ms, settled))
             self._known[session] = label, max(end, runs[-1].end) if runs else end
-            added += [(session, *found) for found in runs]
+            (added if is_new else cut).extend([(session, *found) for found in runs])
         if rows:
             _set_sessions(db, rows)
-        run(db, ADD_RUNS, [(*row, seal(*row)) for row in added])
+        if cut:
+            run(db, ADD_RUNS, [(*row, run_seal(*row)) for row in cut])
+        run(db, ADD_NEW_RUNS, [(*row, run_seal(*row)) for row in added])
         self._late_runs += len(added)
         if self._late_runs > _LATE_RUNS_MAX:
             self._settle(db)
@@ -125,9 +150,14 @@ class Sessions:
             self._end(db, ended)
 
     def _settle(self, db: sqlite3.Connection) -> None:
-        late = list(self._late.values())
-        _set_sessions(db, late)
-        run(db, SETTLE, [(session, settled) for session, _, _, settled in late])
+        """Write the rows of sessions, put new runs in their place, and delete what is settled."""
+        if self._late_runs:
+            rows = db.execute(_LATE).fetchall()
+            _set_sessions(db, rows)
+            db.execute(_PLACE)
+            db.execute("DELETE FROM new_outcomes")
+            self._late |= {session: settled for session, _, _, settled in rows}
+        run(db, SETTLE, list(self._late.items()))
         self._late.clear()
         self._late_runs = 0
 
@@ -135,6 +165,7 @@ class Sessions:
         for session in ended:
             self._known.pop(session, None)
             self._late.pop(session, None)
+        run(db, END_NEW_OUTCOMES, [(session,) for session in ended])
         run(db, END_OUTCOMES, [(session,) for session in ended])
         run(db, END_SESSIONS, [(session,) for session in ended])
 
@@ -146,6 +177,9 @@ def _set_sessions(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
 def _runs(change: SessionChange) -> list[_Run]:
     """The outcomes that *change* adds, but for those that it drops, in order."""
     _, _, used_ms, settled, outcomes, dropped = change
+    if len(outcomes) == 1 and not dropped:  # as of most authors
+        ((seq, position, group, pinned, seen),) = outcomes
+        return [_new(_Run, (seq, 1, position, group, int(pinned), seen, settled, used_ms))]
     runs: list[_Run] = []
     first = -1  # where the run begins whose end and whatever is common to it are these:
     end = shift = seen = 0
@@ -177,10 +211,14 @@ def _runs(change: SessionChange) -> list[_Run]:
 
 def _end(db: sqlite3.Connection, session: bytes) -> int:
     """Behind the highest seq of what is stored of *session*."""
-    found = db.execute(
-        "SELECT seq, length FROM outcomes WHERE session = ? ORDER BY seq DESC LIMIT 1", (session,)
-    ).fetchone()
-    return sum(found) if found else 0
+    found = [
+        db.execute(
+            f"SELECT seq, length FROM {table} WHERE session = ? ORDER BY seq DESC LIMIT 1",
+            (session,),
+        ).fetchone()
+        for table in ("outcomes", "new_outcomes")
+    ]
+    return max(sum(last) for last in found if last) if any(found) else 0
 
 
 def _cut_out(db: sqlite3.Connection, session: bytes, first: int, end: int) -> None:
@@ -200,4 +238,4 @@ def _cut_out(db: sqlite3.Connection, session: bytes, first: int, end: int) -> No
     left = [stored.part(stored.seq, first) for stored in hit if stored.seq < first]
     left += [stored.part(end, stored.end) for stored in hit if stored.end > end]
     rows = [(session, *part) for part in left]
-    run(db, ADD_RUNS, [(*row, seal(*row)) for row in rows])
+    run(db, ADD_RUNS, [(*row, run_seal(*row)) for row in rows])
