@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import types
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -216,3 +218,92 @@ def test_loading_through_an_alias_checks_what_comes_later() -> None:
     with pytest.raises(TypeError):
         m["a"].append("x")  # type: ignore[arg-type]
     assert m == {"a": [1]}
+
+
+# ---------------------------------------------------------------- subclasses
+
+
+def _own(self: Any, *_: Any) -> Any:
+    raise AssertionError("a method of the user's own was asked")
+
+
+READERS: dict[str, Any] = dict.fromkeys(
+    "__contains__ __getitem__ __iter__ __reversed__ __bool__ __eq__ get items keys values".split(),
+    _own,
+)
+OwnMap: type[UMap[Any, Any]] = type("OwnMap", (UMap,), READERS)
+OwnVec: type[UVec[Any]] = type("OwnVec", (UVec,), READERS)
+
+
+def same_as_plain(own: Any, plain: Any, steps: list[Callable[[Any], object]]) -> None:
+    for step in steps:
+        got = []
+        for value in (own, plain):
+            try:
+                got.append(step(value))
+            except (KeyError, IndexError, ValueError) as error:
+                got.append(repr(error))
+        assert got[0] == got[1] or got == [own, plain]
+        assert repr(own.dump()) == repr(plain.dump())
+        own._tree.audit()
+
+
+def batched(*steps: Callable[[Any], object]) -> Callable[[Any], object]:
+    def step(value: Any) -> None:
+        with value.batch() as b:
+            for one in steps:
+                one(b)
+
+    return step
+
+
+def test_what_a_subclass_of_a_map_reads_in_its_own_way_is_no_matter_to_its_changes() -> None:
+    content: dict[Any, Any] = {**{f"k{i}": i for i in range(20)}, "l": [1], "m": {"x": 1}}
+    steps: list[Callable[[Any], object]] = [
+        lambda m: m.pop("k3"),
+        lambda m: m.pop("nope"),
+        lambda m: m.pop("nope", 5),
+        lambda m: m.discard("k4"),
+        lambda m: m.popitem(),
+        lambda m: m.setdefault("k5", 7),
+        lambda m: m.increment("k6"),
+        lambda m: m.update(k7=[2], l=3),
+        lambda m: m.update({f"k{i}": -i for i in range(8)}),
+        batched(lambda b: b.pop("k8"), lambda b: b.update(k9=2, n=[1]), lambda b: b.pop("nope")),
+        batched(lambda b: b.clear(), lambda b: b.pop("nope")),
+        lambda m: m.copy(),
+        lambda m: m._tree.apply_run([[1, [1, 0, 0, "a", i]] for i in range(9)], 100),
+        lambda m: m.clear(),
+        lambda m: m.popitem(),
+    ]
+    same_as_plain(OwnMap(content), UMap(content), steps)
+
+
+def test_what_a_subclass_of_a_list_reads_in_its_own_way_is_no_matter_to_its_changes() -> None:
+    content: list[Any] = [*range(20), [1], {"x": 2}]
+    steps: list[Callable[[Any], object]] = [
+        lambda v: v.pop(),
+        lambda v: v.pop(3),
+        lambda v: v.__setitem__(2, [5]),
+        lambda v: v.__setitem__(slice(2, 5), [7, [8]]),
+        lambda v: v.__setitem__(slice(0, 6, 2), "abc"),
+        lambda v: v.__delitem__(slice(None, None, 3)),
+        lambda v: v.insert(1, "i"),
+        lambda v: v.reverse(),
+        lambda v: v.extend([1, 2]),
+        lambda v: v.copy(),
+        batched(lambda b: b.reverse(), lambda b: b.clear(), lambda b: b.pop()),
+        batched(
+            lambda b: b.__delitem__(slice(None, None, 2)), lambda b: b.clear(), lambda b: b.pop()
+        ),
+        lambda v: v.clear(),
+        lambda v: v.pop(),
+    ]
+    same_as_plain(OwnVec(content), UVec(content), steps)
+
+
+@pytest.mark.parametrize("base", [UMap, UVec, UMap[str, int]])
+def test_a_length_of_its_own_is_refused(base: Any) -> None:
+    with pytest.raises(TypeError, match="another name"):
+        types.new_class("Open", (base,), {}, lambda body: body.update(__len__=lambda _: 0))
+    types.new_class("Stack", (UStack,), {}, lambda body: body.update(__len__=lambda _: 0))

@@ -117,8 +117,9 @@ def builtin(value: object) -> object:
         return value
     raw = value._raw()
     if isinstance(raw, dict):
-        return {key: builtin(item) if isinstance(item, Node) else item for key, item in raw.items()}
-    return [builtin(item) if isinstance(item, Node) else item for item in raw]
+        items = dict.items(raw)
+        return {key: builtin(item) if isinstance(item, Node) else item for key, item in items}
+    return [builtin(item) if isinstance(item, Node) else item for item in list.__iter__(raw)]
 
 
 def snapshot(value: object) -> object:
@@ -128,10 +129,10 @@ def snapshot(value: object) -> object:
     found: list[object] = [NODE_CODES[value._kind_], *value._id]
     raw = value._raw()
     if isinstance(raw, dict):
-        for key, item in raw.items():
+        for key, item in dict.items(raw):
             found += (encode_key(key), snapshot(item))
     else:
-        found += map(snapshot, raw)
+        found += map(snapshot, list.__iter__(raw))
     return found
 
 
@@ -162,6 +163,7 @@ def stored_key(raw: dict[object, object], key: object) -> object:
     one look-up and not a search.
     """
     probe = _Probe(key)
-    found = probe in raw
+    # Not by an override of a map's own; a transaction's map is no dict.
+    found = dict.__contains__(raw, probe) if isinstance(raw, dict) else probe in raw
     assert found
     return probe.found

@@ -71,17 +71,21 @@ def _value(value: object) -> Plain:
         return [COLUMN_CODES[value._kind_], *value._id, *columns]
     found: list[Plain] = [NODE_CODES[value._kind_], *value._id]
     if isinstance(raw, dict):
-        for key, item in raw.items():
+        for key, item in dict.items(raw):
             found += (encode_key(key), _value(item))
     else:
-        found += map(_value, raw)
+        found += map(_value, list.__iter__(raw))
     return found
 
 
 def _columns(raw: dict[object, object] | list[object]) -> list[Plain] | None:
     """*raw* as columns; None if it holds other than natives."""
     columns: list[Plain] = []
-    for column in (list(raw), list(raw.values())) if isinstance(raw, dict) else (raw,):
+    if isinstance(raw, dict):
+        parts = [list(dict.keys(raw)), list(dict.values(raw))]
+    else:
+        parts = [list.copy(raw)]
+    for column in parts:
         packed = pack(column)
         if packed is None:
             return None

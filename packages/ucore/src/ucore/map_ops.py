@@ -21,6 +21,7 @@ from .registry import short
 Raw = dict[object, object]
 _get = dict.get
 _set = dict.__setitem__
+_has = dict.__contains__
 
 
 def _undo_put(change: Change, node: Node, key: object, old: object) -> None:
@@ -115,7 +116,7 @@ def _undo_put_many(change: Change, node: Node, raw: Raw, content: Raw) -> None:
 def _remove(change: Change, node: Node, raw: Raw, key: object) -> object:
     """Take *key*, which is there, out; returns its value as a plain builtin."""
     if change.undo is not None:
-        _undo_put(change, node, stored_key(raw, key), raw[key])
+        _undo_put(change, node, stored_key(raw, key), _get(raw, key))
     old = dict.pop(raw, key)
     if isinstance(old, Node):
         change.detach(old)
@@ -128,7 +129,7 @@ def _remove(change: Change, node: Node, raw: Raw, key: object) -> object:
 def delete(change: Change, node: Node, raw: Raw, arguments: tuple[object]) -> object:
     """Result: the removed value.  KeyError when there is none."""
     (key,) = arguments
-    if key not in raw:
+    if not _has(raw, key):
         raise Failed(KeyError(key))
     return _remove(change, node, raw, key)
 
@@ -136,36 +137,36 @@ def delete(change: Change, node: Node, raw: Raw, arguments: tuple[object]) -> ob
 def discard(change: Change, node: Node, raw: Raw, arguments: tuple[object]) -> tuple[bool, object]:
     """Result: (was it there, the removed value or None)."""
     (key,) = arguments
-    if key not in raw:
+    if not _has(raw, key):
         return False, None
     return True, _remove(change, node, raw, key)
 
 
 def discard_many(change: Change, node: Node, raw: Raw, keys: tuple[object, ...]) -> None:
     for key in keys:
-        if key in raw:
+        if _has(raw, key):
             _remove(change, node, raw, key)
 
 
 def pop_item(change: Change, node: Node, raw: Raw, _: tuple[()]) -> tuple[object, object]:
     """Result: the last (key, value).  KeyError when the map is empty."""
-    if not raw:
+    key = next(dict.__reversed__(raw), ABSENT)
+    if key is ABSENT:
         raise Failed(KeyError("popitem(): dictionary is empty"))
-    key = next(reversed(raw))
     return key, _remove(change, node, raw, key)
 
 
 def clear(change: Change, node: Node, raw: Raw, _: tuple[()]) -> None:
-    if change.undo is not None and raw:
+    if change.undo is not None and node._count:
         content: list[object] = []
-        for key, value in raw.items():
+        for key, value in dict.items(raw):
             content += (encode_key(key), snapshot(value))
         change.undo.append([codes.PUT_MANY, *node._id, *content])
     if change.effects is not None:
         change.effects += [
-            Effect(node, "delete", key, builtin(value), ABSENT) for key, value in raw.items()
+            Effect(node, "delete", key, builtin(value), ABSENT) for key, value in dict.items(raw)
         ]
-    for value in raw.values():
+    for value in dict.values(raw):
         if isinstance(value, Node):
             change.detach(value)
     dict.clear(raw)

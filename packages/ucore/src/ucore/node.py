@@ -22,6 +22,8 @@ from .updatable import Update
 
 __all__ = ["SLOTS", "Container", "recording"]
 
+_LENGTHS = (dict.__len__, list.__len__)
+
 
 class Container(Node):
     """A node with the methods that do not depend on its kind."""
@@ -40,6 +42,11 @@ class Container(Node):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if getattr(cls, "__len__", None) not in _LENGTHS and issubclass(cls, dict | list):
+            raise TypeError(
+                f"{cls.__qualname__} has a __len__ of its own, but that of its base is how a change made past "
+                "ucore is noticed; give this one another name"
+            )
         cls._class_spec_ = spec_of_class(cls)
 
     # ------------------------------------------------------------ for mutators

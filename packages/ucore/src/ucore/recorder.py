@@ -210,7 +210,7 @@ class MapRecorder(Recorder, Generic[K, V]):
         found = self._pairs.get(key, self)
         if found is self:
             found = self._over.get(key, self)
-        return self._base.get(key, _GONE) if found is self else found
+        return dict.get(self._base, key, _GONE) if found is self else found
 
     def _settle(self) -> None:
         """Whatever else gets into that operation is going to stand behind these."""

@@ -147,7 +147,7 @@ class Tree:
             pairs = incremented_by_all(raw, run.keys, run.values)
             if pairs is None:
                 return False
-        elif len(self.nodes) > 1 and any(isinstance(raw.get(key), Node) for key in run.keys):
+        elif len(self.nodes) > 1 and any(isinstance(dict.get(raw, key), Node) for key in run.keys):
             return False
         if effects is not None:
             effects += effects_of(run, node, raw)

@@ -41,7 +41,7 @@ class UMap(Container, dict[K, V]):
         return self  # type: ignore[return-value]  # not cast(): it is asked at each operation
 
     def _elements(self) -> Iterable[object]:
-        return self.values()
+        return dict.values(self)
 
     # ------------------------------------------------------------ mutators
 
@@ -56,7 +56,7 @@ class UMap(Container, dict[K, V]):
 
     def __setitem__(self, key: K, value: V) -> None:
         tree = self._begin()
-        if isinstance(value, Node) and self.get(key) is value:
+        if isinstance(value, Node) and dict.get(self, key) is value:
             return  # Python does this after every m[k] += [x]
         self._do(tree, plan.put(self._spec, key, value))
 

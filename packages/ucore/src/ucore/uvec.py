@@ -37,7 +37,7 @@ class UVec(Container, list[T]):
         return self  # type: ignore[return-value]  # not cast(): it is asked at each operation
 
     def _elements(self) -> Iterable[object]:
-        return self
+        return list.__iter__(self)
 
     # ------------------------------------------------------------ mutators
 
@@ -76,7 +76,7 @@ class UVec(Container, list[T]):
         tree = self._begin()
         if isinstance(value, Node) and not isinstance(index, slice):
             at = plan.position(index, len(self), "list assignment index out of range")
-            if self[at] is value:
+            if list.__getitem__(self, at) is value:
                 return  # Python does this after every v[i] += [x]
         self._do(tree, plan.set_item(self._spec, index, value, len(self)))
 

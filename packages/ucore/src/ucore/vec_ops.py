@@ -14,6 +14,7 @@ from .base import ABSENT, Effect, Node, note
 from .change import Change, Failed, Literal, builtin, snapshot
 
 Raw = list[object]
+_get: Any = list.__getitem__
 
 
 def _built(change: Change, node: Node, values: Sequence[object]) -> list[object]:
@@ -61,7 +62,7 @@ def extend(change: Change, node: Node, raw: Raw, values: tuple[object, ...]) -> 
 
 def pop(change: Change, node: Node, raw: Raw, _: tuple[()]) -> object:
     """Result: the last element, or the top.  IndexError when there is none."""
-    if not raw:
+    if not len(raw):
         raise Failed(IndexError(f"pop from empty {'stack' if node._kind_ == 'stack' else 'list'}"))
     value = list.pop(raw)
     if change.undo is not None:
@@ -79,7 +80,7 @@ def splice(change: Change, node: Node, raw: Raw, arguments: tuple[Any, ...]) -> 
     end = start + count
     if end > len(raw):
         raise Failed(IndexError(f"no elements {start} to {end} in a list of {len(raw)}"))
-    old = raw[start:end]
+    old = _get(raw, slice(start, end))
     if change.undo is not None:
         change.undo.append([codes.SPLICE, *node._id, start, len(values), *map(snapshot, old)])
     _detach_all(change, old)
@@ -114,7 +115,7 @@ def stride_set(change: Change, node: Node, raw: Raw, arguments: tuple[Any, ...])
     """Start, step, values."""
     start, step, *values = arguments
     where = _stride(raw, start, step, len(values))
-    old = raw[where]
+    old = _get(raw, where)
     if change.undo is not None:
         change.undo.append([codes.STRIDE_SET, *node._id, start, step, *map(snapshot, old)])
     _detach_all(change, old)
@@ -131,7 +132,7 @@ def stride_delete(change: Change, node: Node, raw: Raw, arguments: tuple[int, in
     """Start, step, count.  Result: the removed elements."""
     start, step, count = arguments
     where = _stride(raw, start, step, count)
-    old = raw[where]
+    old = _get(raw, where)
     if change.undo is not None:
         change.undo.append([codes.STRIDE_INSERT, *node._id, start, step, *map(snapshot, old)])
     list.__delitem__(raw, where)
@@ -151,7 +152,7 @@ def stride_insert(change: Change, node: Node, raw: Raw, arguments: tuple[Any, ..
     if change.undo is not None:
         change.undo.append([codes.STRIDE_DELETE, *node._id, start, step, count])
     new = _built(change, node, values)
-    tail = raw[start:]
+    tail = _get(raw, slice(start, None))
     mixed: list[object] = []
     for i, value in enumerate(new):
         mixed.append(value)
@@ -169,10 +170,11 @@ def permute(change: Change, node: Node, raw: Raw, order: tuple[int, ...]) -> Non
         raise Failed(IndexError(f"an order of {len(order)} for a list of {len(raw)}"))
     if change.undo is not None:
         inverse = [0] * len(order)
-        for new, old in enumerate(order):
-            inverse[old] = new
+        for new, was in enumerate(order):
+            inverse[was] = new
         change.undo.append([codes.PERMUTE, *node._id, *inverse])
-    list.__setitem__(raw, slice(None), [raw[i] for i in order])
+    old = list.copy(raw)
+    list.__setitem__(raw, slice(None), [old[i] for i in order])
     _note_reorder(change, node)
 
 
@@ -189,8 +191,9 @@ def _note_reorder(change: Change, node: Node) -> None:
 
 
 def clear(change: Change, node: Node, raw: Raw, _: tuple[()]) -> None:
-    if change.undo is not None and raw:
-        change.undo.append([codes.EXTEND, *node._id, *map(snapshot, raw)])
-    _note_removed(change, node, list(reversed(range(len(raw)))), raw[::-1])
-    _detach_all(change, list(raw))
+    old = list.copy(raw)
+    if change.undo is not None and old:
+        change.undo.append([codes.EXTEND, *node._id, *map(snapshot, old)])
+    _note_removed(change, node, list(reversed(range(len(old)))), old[::-1])
+    _detach_all(change, old)
     list.clear(raw)
