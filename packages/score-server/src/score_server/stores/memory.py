@@ -6,7 +6,7 @@ It keeps every law but durability, and is the model that other stores are compar
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import attrgetter
 
 from ..wire.entry import next_chain
@@ -20,7 +20,6 @@ from .base import (
     SessionChange,
     SessionState,
     StoreBroken,
-    StoredOutcome,
     StoreState,
 )
 
@@ -52,17 +51,12 @@ class MemoryStore(LogStore):
     def __init__(self) -> None:
         self._logs: dict[str, _Log] = {}
         self._names: list[str] = []  # in order; the order of UTF-8 is that of code points
-        self._sessions: dict[bytes, SessionState] = {}  # without their outcomes, which are here:
-        self._outcomes: dict[bytes, dict[int, StoredOutcome]] = {}
+        self._sessions: dict[bytes, SessionState] = {}
         self._closed = False
 
     def load(self) -> StoreState:
         self._check_open()
-        found = []
-        for state in self._sessions.values():
-            outcomes = self._outcomes.get(state.session, {})
-            found.append(state._replace(outcomes=tuple(outcomes[seq] for seq in sorted(outcomes))))
-        return StoreState(tuple(found))
+        return StoreState(tuple(self._sessions.values()))
 
     def commit(self, batch: Commit) -> None:
         self._check_open()
@@ -91,7 +85,6 @@ class MemoryStore(LogStore):
             self._change(change)
         for session in batch.ended_sessions:
             self._sessions.pop(session, None)
-            self._outcomes.pop(session, None)
 
     def _check(self, batch: Commit) -> dict[str, GroupRow | None]:
         return advance(batch, self._row, self._last_entry)
@@ -106,17 +99,19 @@ class MemoryStore(LogStore):
         return (log.positions[index - 1], log.chains[index - 1]) if log and index else None
 
     def _change(self, change: SessionChange) -> None:
-        session, label, last_used_ms, settled, new, dropped = change
-        self._sessions[session] = SessionState(session, label, last_used_ms, settled, ())
-        outcomes = self._outcomes.pop(session, None) or {}
-        outcomes.update([(outcome.seq, outcome) for outcome in new])
-        for seq in [seq for seq in outcomes if seq <= settled]:
-            if not outcomes[seq].pinned:
-                del outcomes[seq]
-        for seq in dropped:
-            outcomes.pop(seq, None)
-        if outcomes:
-            self._outcomes[session] = outcomes
+        session, label, last_used_ms, settled, outcomes, dropped = change
+        known, new = self._sessions.get(session), sorted(outcomes)
+        kept = list(known.outcomes) if known else []
+        if kept and new and new[0].seq <= kept[-1].seq:
+            # Some of them may be in the place of others.
+            merged = {outcome.seq: outcome for outcome in chain(kept, new)}
+            kept = [merged[seq] for seq in sorted(merged)]
+        else:
+            kept += new
+        left = [outcome for outcome in kept if outcome.seq > settled or outcome.pinned]
+        if dropped:
+            left = [outcome for outcome in left if outcome.seq not in dropped]
+        self._sessions[session] = SessionState(session, label, last_used_ms, settled, tuple(left))
 
     def look_up(self, group: str, position: int) -> tuple[GroupState | None, bytes | None]:
         self._check_open()
