@@ -114,7 +114,7 @@ class Connection:
         self.limits = limits
         self.standing = Standing()
         self._own_limits = limits
-        self._buffer = FrameBuffer()
+        self._buffer: FrameBuffer | None = None  # what came and is in no frame that is being read
         # The frame that is being read: its body, where the next message stands, how many follow, and how
         # many items have been counted.  Small numbers, most of the time: those are there once for all.
         self._body, self._at, self._left, self._items = b"", 0, 0, 0
@@ -124,14 +124,17 @@ class Connection:
     @property
     def buffered(self) -> int:
         """Bytes held for a frame that is not complete."""
-        return len(self._buffer)
+        return len(self._buffer) if self._buffer is not None else 0
 
     def receive_data(self, data: bytes) -> None:
         """Take what the peer has sent; b"" says that nothing more will come."""
         if not data:
             self._at_end = True
         elif self._broken is None and self.standing.connection is not _ENDED:
-            self._buffer.append(data)
+            if self._buffer is None:
+                self._buffer = FrameBuffer(data)
+            else:
+                self._buffer.append(data)
 
     def next_message(
         self,
@@ -151,7 +154,7 @@ class Connection:
         standing = self.standing
         try:
             while standing.connection is not _ENDED:
-                if not self._left and not (self._buffer.data and self._next_frame()):
+                if not self._left and not self._next_frame():
                     return CONNECTION_CLOSED if self._at_end else NEED_DATA
                 message = self._next_in_frame()
                 if self._accept(message):
@@ -244,10 +247,15 @@ class Connection:
 
     def _next_frame(self) -> bool:
         """Begin to read the next frame, if it is complete."""
+        buffer = self._buffer
+        if buffer is None:
+            return False
         own = self._own_limits.frame_bytes_max
-        body = self._buffer.next_body(min(self._frame_bytes_max(), own))
+        body = buffer.next_body(min(self._frame_bytes_max(), own))
         if body is None:
             return False
+        if not buffer.data:
+            self._buffer = None
         try:
             count, self._at = read_count(body)
         except FieldError as error:
@@ -297,7 +305,7 @@ class Connection:
 
     def _forget(self) -> None:
         """Let go of everything that has come and was not read."""
-        self._buffer.clear()
+        self._buffer = None
         self._body, self._left = b"", 0
 
     def _frame_bytes_max(self) -> int:
