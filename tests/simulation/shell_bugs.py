@@ -64,7 +64,7 @@ _EDITS: dict[str, tuple[tuple[Any, str, str], ...]] = {
         (W._send, "self._is_paused = False", "pass"),
     ),
     "whoever does not close is waited for": (
-        (W._end_in, "self._sweeper.ending.add(self)", "pass"),
+        (W._end_in, "self._sweeper.ending[self] = trio.current_time() + seconds", "pass"),
     ),
     "the end of a peer is not noticed": ((W._peer_ended, "self.close()", "pass"),),
     # ---------------------------------------------------------------- beginning and end

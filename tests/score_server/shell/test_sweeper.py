@@ -216,7 +216,7 @@ async def test_closing_and_flushing_what_is_closed_is_nothing(
     swept.close()
     swept.flush()
     assert stage.core.told(Disconnected) == [Disconnected(1)]
-    assert stage.sweeper.ending == set()
+    assert not stage.sweeper.ending
 
 
 async def test_a_bug_while_more_is_heard_is_nobody_elses(

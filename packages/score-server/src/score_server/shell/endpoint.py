@@ -53,7 +53,7 @@ class Endpoint:
     """
 
     __slots__ = (
-        "_connection", "_hub", "_is_ending", "_linger_s", "is_asking", "name", "number",
+        "_connection", "_hub", "_is_ending", "is_asking", "name", "number",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, number: int, name: str, connection: Connection) -> None:
@@ -63,7 +63,6 @@ class Endpoint:
         self._hub = hub
         self._connection = connection
         self._is_ending = False
-        self._linger_s = LINGER_S_MAX
 
     def _hear(self, events: list[Event]) -> bool:
         """Add the next messages to *events*; a mistake of the peer's is the last of them.
@@ -98,11 +97,12 @@ class Endpoint:
         if type(last) is Error and last.channel == 0:
             level = LEVELS.get(last.code, logging.WARNING)
             logger.log(level, "%s: told: %s (error %d)", self.name, last.text, last.code)
-            if last.code == SHUTTING_DOWN:
-                self._linger_s = LINGER_WHEN_STOPPING_S_MAX
         elif type(last) is Entries and len(messages) == 1:
             return self._hub.followed.send(self._connection, last)
         return self._connection.send(*messages)
+
+    def _linger_s(self) -> float:
+        return LINGER_WHEN_STOPPING_S_MAX if self._hub.stopping else LINGER_S_MAX
 
     def _ends(self) -> bool:
         # A method, because type checkers take an attribute for unchanged after a call or an await.

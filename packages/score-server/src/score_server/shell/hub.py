@@ -122,7 +122,7 @@ class Hub:
         self._unfinished_max = unfinished_bytes_max
         self.failure: Exception | None = None
         self.failed = trio.Event()
-        self._stopping = False
+        self.stopping = False
         self.stopped = trio.Event()
 
     # ------------------------------------------------------------ events
@@ -153,7 +153,7 @@ class Hub:
         try:
             now_ms = self._now_ms()
             self._do(self._core.handle_all(events, now_ms), now_ms)
-            if self._stopping and self._core.stopped:
+            if self.stopping and self._core.stopped:
                 self.stopped.set()
         except Exception as error:
             self.fail(error)
@@ -205,7 +205,7 @@ class Hub:
 
     def stop(self) -> None:
         """Tell the core to stop; ``stopped`` is set when all that was assigned is decided."""
-        self._stopping = True
+        self.stopping = True
         self.handle(Stopping())
 
     def fail(self, error: Exception) -> None:

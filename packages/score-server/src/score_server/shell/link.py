@@ -103,7 +103,7 @@ class Link(Endpoint):
         if self._is_ending:
             self._hub.disconnected(self.number)
             self._transport.send_eof()
-            self._scope.deadline = trio.current_time() + self._linger_s
+            self._scope.deadline = trio.current_time() + self._linger_s()
         else:
             self._is_writing = False
 

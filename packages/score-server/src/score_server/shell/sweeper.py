@@ -72,7 +72,7 @@ class Sweeper:
         self.epoll = epoll
         self.swept: dict[int, Swept] = {}  # by file descriptor
         self.unheard: list[Swept] = []  # have more to hand over
-        self.ending: set[Swept] = set()
+        self.ending: dict[Swept, float] = {}  # and when it is to be over
         self.somebody_ends = Flag()
         self._scope = trio.CancelScope()
         self._takes_more = True
@@ -138,7 +138,7 @@ class Sweeper:
             while self.ending:
                 await trio.sleep(REAP_S)
                 now = trio.current_time()
-                for swept in [swept for swept in self.ending if swept.deadline <= now]:
+                for swept in [swept for swept, until in self.ending.items() if until <= now]:
                     swept.close()
 
 
@@ -149,7 +149,7 @@ class Swept(Endpoint):
     """
 
     __slots__ = (
-        "_has_more", "_is_paused", "_sock", "_sweeper", "_unsent", "deadline", "mask",
+        "_has_more", "_is_paused", "_sock", "_sweeper", "_unsent", "mask",
     )  # fmt: skip
 
     def __init__(
@@ -162,7 +162,6 @@ class Swept(Endpoint):
     ) -> None:
         super().__init__(sweeper.hub, number, name, connection)
         self.mask = EPOLLIN  # what its socket is registered for
-        self.deadline = 0.0  # once it is ending
         self._sweeper = sweeper
         self._sock = sock
         self._unsent: bytes | memoryview = b""
@@ -212,7 +211,7 @@ class Swept(Endpoint):
         sweeper = self._sweeper
         self._hub.disconnected(self.number)
         del sweeper.swept[fd]
-        sweeper.ending.discard(self)
+        sweeper.ending.pop(self, None)
         sweeper.epoll.unregister(self._sock)
         self._sock.close()
         self.mask = EPOLLIN
@@ -295,11 +294,10 @@ class Swept(Endpoint):
             return
         with contextlib.suppress(OSError):  # the peer is gone: it needs no telling
             self._sock.shutdown(socket.SHUT_WR)
-        self._end_in(self._linger_s)
+        self._end_in(self._linger_s())
 
     def _end_in(self, seconds: float) -> None:
-        self.deadline = trio.current_time() + seconds
-        self._sweeper.ending.add(self)
+        self._sweeper.ending[self] = trio.current_time() + seconds
         self._sweeper.somebody_ends.set()
 
     def _watch(self, mask: int) -> None:
