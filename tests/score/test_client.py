@@ -108,10 +108,22 @@ def test_a_client_says_who_and_where_it_is_and_is_not_pickled(client: Client) ->
         pickle.dumps(client)
 
 
-@pytest.mark.parametrize("name", ["x" * 256, 7, "é" * 128])
+@pytest.mark.parametrize("name", ["x" * 256, 7, "é" * 128, "\udc80"])
 def test_a_label_is_text_of_up_to_255_bytes(name: object) -> None:
     with pytest.raises(score.InvalidNameError, match="label"):
         score.connect(name=name)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), 1e12, 10**400])
+def test_a_timeout_beyond_all_bounds_is_none(client: Client, seconds: float) -> None:
+    with score.connect(client.url, timeout=seconds, wait=seconds) as patient:
+        assert patient.timeout is None
+        stock = SMap[str, int](patient, "stock")
+        with patient.deadline(seconds):
+            stock["x"] = 1
+        assert stock.wait_for(lambda: stock["x"], timeout=seconds)
+        with pytest.raises(TypeError, match="not nan"), patient.deadline(float("nan")):
+            pass
 
 
 def test_after_close_reads_go_on_and_calls_say_so(client: Client) -> None:

@@ -30,6 +30,9 @@ RECEIVE_BYTES = 64 * 1024
 # does not end it, so a Ctrl-C would go unseen for as long as the server says nothing.
 POLL_S_MAX = 0.5
 
+# A timeout from here on, infinity too, is none: locks and sockets take no more than about 290 years.
+FOR_EVER_S = 100 * 365 * 86_400
+
 # Reconnecting: full jitter below a doubling bound (AWS Architecture Blog, "Exponential Backoff And Jitter"),
 # so that clients of one server do not come back in step.
 BACKOFF_S_FIRST = 0.02
@@ -78,9 +81,11 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> Deadline:
-        if seconds is not None and not isinstance(seconds, int | float):
+        if seconds is None:
+            return cls(None, clock)
+        if not isinstance(seconds, int | float) or seconds != seconds:
             raise TypeError(f"a timeout is a number of seconds, or None, not {seconds!r}")
-        return cls(None if seconds is None else clock() + seconds, clock)
+        return cls(clock() + seconds if seconds < FOR_EVER_S else None, clock)
 
     def remaining(self) -> float | None:
         """Seconds left, at least 0.

@@ -22,6 +22,7 @@ from typing import Literal, NamedTuple, TypeVar, cast
 from weakref import ref
 
 from score_server.wire import messages as wire
+from score_server.wire.codec import utf8_length
 from ucore.base import Applied
 from ucore.errors import LocalDivergenceError
 from ucore.updatable import Update
@@ -155,6 +156,8 @@ class Client:
         self._link: Link | None
         self._begin_anew()
         usual = self.deadline_after(timeout)
+        if usual.at is None:
+            self._timeout = None  # what is as good as for ever, too
         first = usual if wait == 0 else self.deadline_after(wait)
         self._link = self._connect(first, patient=wait > 0)
 
@@ -666,7 +669,7 @@ def _ask_outcome(link: Link, session: bytes, seq: int, deadline: Deadline) -> Ou
 def _label(name: str | None) -> str:
     if name is None:
         return f"pid {os.getpid()}"
-    if not isinstance(name, str) or len(name.encode("utf-8", "surrogatepass")) > 255:
+    if not isinstance(name, str) or not 0 <= utf8_length(name) <= 255:
         raise InvalidNameError(f"name={name!r}: a client's label is text of up to 255 bytes")
     return name
 
