@@ -1069,6 +1069,21 @@ def test_turns_come_in_the_order_asked_for() -> None:
     assert book.core.next_deadline_ms() > book.now_ms + 1000
 
 
+def test_who_is_next_in_line_is_brought_up_to_date_while_a_turn_lasts() -> None:
+    book = turn_book()
+    book.fill(1, outgoing.AHEAD_MIN, first_seq=2)
+    for connection in (1, 2, 3):
+        book.say(connection, AskTurn(1, 7))
+    missed = outgoing.AHEAD_MIN + 1
+    assert [m.entries for m in book.out(2) if isinstance(m, Entries)] == [
+        [encoded for _, encoded, _ in book.store.read("g", 0, 9999)]
+    ]
+    assert book.out(3) == []
+    book.say(1, EndTurn(1))
+    assert book.out(2) == [TurnGranted(7, missed)]
+    assert len(book.told(3)) == missed
+
+
 def test_a_dead_holder_costs_the_others_its_lease() -> None:
     book = turn_book(limits=Limits(turn_lease_ms=500))
     book.handle(Ticked())

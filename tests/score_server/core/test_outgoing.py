@@ -6,7 +6,7 @@ from score_server.core.cursor import Cursor, Loading
 from score_server.core.events import LookUp, ReadPage, ReadSlice, SliceRead, SnapshotRead
 from score_server.core.feed import REPLY_BYTES, SLICE_BYTES_MAX
 from score_server.core.group import Group
-from score_server.core.outgoing import GROUPS_PER_PAGE, Outgoing
+from score_server.core.outgoing import AHEAD_MIN, GROUPS_PER_PAGE, Outgoing
 from score_server.core.peer import Peer
 from score_server.stores.base import GroupState, NewEntry, SnapshotState
 from score_server.wire.limits import Limits
@@ -67,6 +67,23 @@ def test_a_reply_waits_for_its_entries_and_channels_take_turns() -> None:
     assert peer.ready == [cursor]
     assert out.output(peer, 999) == [Entries(1, [b"b"]), Synced(1, 2), Synced(2, 1)]
     assert not peer.ready
+
+
+def test_who_is_going_to_be_answered_is_sent_ahead_what_is_much() -> None:
+    out, peer, cursor = made()
+    group = cursor.group
+    cursor.position = cursor.grant = group.recent.after = 2
+    entries = [NewEntry("g", n, n - 1, b"%d" % n, b"c", 0) for n in range(3, 3 + AHEAD_MIN)]
+    group.publish(entries[:-1])
+    out.send_ahead(peer, 1)
+    assert not out.woken
+    group.publish(entries[-1:])
+    out.send_ahead(peer, 1)
+    assert list(out.woken) == [1]
+    out.woken.clear()
+    out.send_ahead(peer, 1)  # it is on its way
+    assert not out.woken
+    assert out.output(peer, 999) == [Entries(1, [entry.encoded for entry in entries])]
 
 
 def test_who_has_credit_follows_until_there_is_something_and_again_when_it_is_sent() -> None:

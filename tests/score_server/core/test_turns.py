@@ -36,6 +36,19 @@ def test_a_group_is_busy_from_when_somebody_asks_until_all_is_over() -> None:
     assert "g" not in table.busy
 
 
+def test_the_first_in_line_is_known_while_a_turn_lasts() -> None:
+    table: TurnTable[str, str] = TurnTable()
+    assert table.first_in_line("g") is None
+    for connection in (1, 2, 3):
+        table.ask("g", Asked(connection, 1, 7))
+    table.grant("g", 0, LEASE)
+    assert table.first_in_line("g") == Asked(2, 1, 7)
+    table.leave("g", 2, 1)
+    assert table.first_in_line("g") == Asked(3, 1, 7)
+    table.leave("g", 3, 1)
+    assert table.first_in_line("g") is None
+
+
 def test_only_the_holder_ends_its_turn() -> None:
     turns: Turns[str] = Turns()
     wait(turns, Asked(1, 1, 7))

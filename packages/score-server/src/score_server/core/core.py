@@ -387,7 +387,7 @@ class Core:
             self._advance_turns(group)
 
     def _advance_turns(self, group: Group) -> None:
-        """Judge what was parked as soon as no turn lasts, then begin the next one."""
+        """Judge what was parked as soon as no turn lasts, then begin the next one; see who comes after."""
         if group.undecided:
             return  # when that is decided
         while (parked := self._turns.next_parked(group)) is not None:
@@ -401,6 +401,8 @@ class Core:
         if asked is not None:
             self._peers[asked.connection].held += 1
             self._sequencer.grant_turn(asked, group)
+        if (first := self._turns.first_in_line(group)) is not None:
+            self._out.send_ahead(self._peers[first.connection], first.channel)
 
     def _sync(self, peer: Peer, message: Sync) -> None:
         cursor = peer.cursor(message.channel)

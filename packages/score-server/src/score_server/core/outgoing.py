@@ -20,6 +20,8 @@ from .peer import Peer
 from .rows import new
 
 GROUPS_PER_PAGE = 128
+# So many positions further on it pays to wake somebody twice.
+AHEAD_MIN = 8
 
 
 class Outgoing:
@@ -46,6 +48,15 @@ class Outgoing:
         if needs > cursor.grant:
             cursor.grant = needs
         self.stir(cursor)
+
+    def send_ahead(self, peer: Peer, channel: int) -> None:
+        """*peer* is going to be answered on *channel*: send what the answer needs by now, if that is much."""
+        cursor = peer.cursor(channel)
+        assert cursor is not None, "who closes a channel waits for no answer on it"
+        head = cursor.group.durable_head
+        if head > cursor.grant and head - cursor.position >= AHEAD_MIN:
+            cursor.grant = head
+            self.stir(cursor)
 
     def stir(self, cursor: Cursor) -> None:
         """See whether *cursor* has something to send now."""

@@ -11,6 +11,9 @@ So nobody starves (a queue), a dead holder costs the others one lease, and inten
 turn, wait at most that long.  A turn is a courtesy, not a lock: after its lease the holder's
 submission is judged like any other.
 
+Who is next in line is sent what it lacks while the turn before its own lasts (``Outgoing.send_ahead``):
+what the others wait for is then only what it does with its turn, not what it has missed before.
+
 Rejected: telling the others "not now, come again" (their polling would cost what it saves); turns for
 one key (the server does not look into changes).
 """
@@ -168,6 +171,11 @@ class TurnTable(Generic[G, P]):
         if turns.idle:
             del self.busy[group]
         return asked
+
+    def first_in_line(self, group: G) -> Asked | None:
+        """Who has the next turn, if one lasts and somebody waits."""
+        turns = self.busy.get(group)
+        return next(iter(turns.line.values()), None) if turns is not None else None
 
     def clear(self) -> None:
         """Forget everything; what was parked has not happened."""
