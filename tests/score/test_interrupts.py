@@ -359,7 +359,7 @@ def test_loading_a_snapshot_interrupted_anywhere_is_made_good_by_the_next_call()
         assert current["a"] is handle  # type: ignore[index]
         assert replica.resume() == (b"i" * 16, 9, b"c" * 16)
         assert feed.has_more()
-        assert feed.take().kind == "reload"
+        assert next(feed.next).kind == "reload"
         assert not feed.has_more()
         feed = begin()
 

@@ -77,6 +77,12 @@ def content(replica: Replica) -> dict[str, object]:
     return dict(replica.tree.root)
 
 
+def taken(feed: Feed) -> Change:
+    """The next one."""
+    assert feed.has_more()
+    return next(feed.next)
+
+
 def test_entries_are_applied_in_order_and_the_chain_follows(log: Log, replica: Replica) -> None:
     assert replica.resume() is None
     replica.receive_all([log.entry(put("a", 1)), log.entry(put("b", 2))])
@@ -189,7 +195,7 @@ def test_a_feed_tells_each_change_once_also_across_a_replay(log: Log, replica: R
     replica.receive(entries[0])
     replica.receive(entries[1])
     assert feed.has_more()
-    first = feed.take()
+    first = taken(feed)
     assert first[:3] == (1, 1000, "ada")
     assert first[3:] == (replica.tree.root, "put", "a", ABSENT, 1)
     replica.reset()
@@ -198,7 +204,7 @@ def test_a_feed_tells_each_change_once_also_across_a_replay(log: Log, replica: R
         replica.receive(entry)
     found = []
     while feed.has_more():
-        change = feed.take()
+        change = taken(feed)
         found.append((change.position, change.key, change.old, change.new))
     assert found == [(2, "a", 1, 2), (2, "b", ABSENT, 3), (3, "a", 2, 1)]
 
@@ -212,7 +218,7 @@ def test_a_feed_that_nobody_reads_ends_in_an_error_behind_what_it_kept(
     replica.receive(log.entry(put("a", 1), put("b", 1), put("c", 1)))  # one change is never split
     for key in "xyz":
         replica.receive(log.entry(put(key, 1)))
-    assert [feed.has_more() and feed.take().key for _ in range(3)] == ["a", "b", "c"]
+    assert [taken(feed).key for _ in range(3)] == ["a", "b", "c"]
     with pytest.raises(WatchOverflowError):
         feed.has_more()
 
@@ -222,7 +228,42 @@ def test_a_change_without_effects_is_told_to_nobody(log: Log, replica: Replica) 
     replica.feeds.append(feed)
     replica.receive(log.entry([2, 0, 0, "missing"]))
     assert not feed.has_more()
+    assert next(feed.next, None) is None
     assert replica.position == 1
+
+
+def test_a_feed_that_a_run_fills_ends_in_an_error_behind_what_it_kept(
+    log: Log, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WATCH_CHANGES_MAX", 15)
+    feed = Feed(0)
+    replica.feeds.append(feed)
+    for _ in range(4):
+        replica.receive_all([log.entry(put("a", log.head)) for _ in range(10)])
+    found = []
+    with pytest.raises(WatchOverflowError):
+        while feed.has_more():
+            found += list(feed.next)
+    assert [change.new for change in found] == list(range(15))
+
+
+def test_a_feed_counts_what_was_taken_of_what_came_together(
+    log: Log, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WATCH_CHANGES_MAX", 15)
+    feed = Feed(0)
+    replica.feeds.append(feed)
+    read = 0
+    for _ in range(9):
+        replica.receive_all([log.entry(put("a", log.head)) for _ in range(10)])
+        for _ in range(10 if read else 6):  # four of them stay
+            assert taken(feed).new == read
+            read += 1
+    replica.receive_all([log.entry(put("a", log.head)) for _ in range(12)])  # one too many
+    with pytest.raises(WatchOverflowError):
+        while feed.has_more():
+            read += len(list(feed.next))
+    assert read == 101
 
 
 # ---------------------------------------------------------------- conflicts
@@ -288,8 +329,9 @@ MANY = RUN_ENTRIES_MAX + 20
         [put("k", i) if i % 3 else [INCREMENT, 0, 0, "n", i] for i in range(MANY)],
         [put("k", [33]) if i == 9 else put("k", i) for i in range(MANY)],
         [put("k", 1) if i < MANY - 1 else [APPEND, 0, 0, 1] for i in range(MANY)],
+        [put("k", "x") if i < RUN_ENTRIES_MAX else [INCREMENT, 0, 0, "k", i] for i in range(MANY)],
     ],
-    ids=["a run", "mixed", "a container among them", "one that fails"],
+    ids=["a run", "mixed", "a container among them", "one that fails", "a run that fails"],
 )
 @pytest.mark.parametrize("watched", [False, True])
 def test_many_entries_together_come_to_the_same_as_one_by_one(
@@ -307,7 +349,7 @@ def test_many_entries_together_come_to_the_same_as_one_by_one(
     assert together.resume() == each.resume() == Resume(INCARNATION, log.head, log.chain)
     assert not together.suspect
     while watched and each.feeds[0].has_more():
-        ours, theirs = together.feeds[0].take(), each.feeds[0].take()
+        ours, theirs = taken(together.feeds[0]), taken(each.feeds[0])
         assert repr(ours._replace(node=None)) == repr(theirs._replace(node=None))
 
 
@@ -422,7 +464,7 @@ def test_a_feed_is_told_of_each_change_of_a_run(log: Log, code: int) -> None:
                 replica.receive(entry)
         told.append([])
         while feed.has_more():
-            change = feed.take()
+            change = taken(feed)
             told[-1].append((*change[:3], *change[4:]))
     assert told[0] == told[1]
     assert len(told[0]) == (0 if code == 3 else 18)
@@ -495,7 +537,7 @@ def test_a_watch_is_told_of_a_reload_once_and_of_what_follows(log: Log, replica:
     replica.receive(log.entry(put("a", 3)))
     told = []
     while feed.has_more():
-        told.append(feed.take())
+        told.append(taken(feed))
     root = replica.tree.root
     assert told[0] == Change(4, 0, "", root, "reload", None, ABSENT, ABSENT)
     assert [(change.position, change.kind, change.old, change.new) for change in told[1:]] == [
@@ -515,7 +557,7 @@ def test_a_watch_that_has_overflowed_is_told_of_no_reload_either(
     replica.receive(log.entry(put("a", 1)))
     replica.receive(log.entry(put("a", 2)))
     load(replica, 4, dump_of(4))
-    assert feed.take().position == 1
+    assert taken(feed).position == 1
     with pytest.raises(WatchOverflowError):
         feed.has_more()
 

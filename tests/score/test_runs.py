@@ -6,9 +6,19 @@ from typing import Any
 
 import cbor2
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from score.runs import RUN_BYTES_MAX, RUN_ENTRIES_MIN, read_entries
+from score.runs import (
+    RUN_BYTES_MAX,
+    RUN_ENTRIES_MIN,
+    EntryRun,
+    decode_payloads,
+    read_changes,
+    read_entries,
+)
 from score_server.wire.entry import Entry, decode_entry, encode_entry
+from ucore.runs import Run
 
 ADA, BOB = b"a" * 16, b"b" * 16
 
@@ -21,14 +31,16 @@ def fields(count: int = 8) -> list[list[Any]]:
     ]
 
 
+def rows_of(run: EntryRun) -> list[Entry]:
+    return list(map(Entry._make, zip(*run, strict=True)))
+
+
 def test_a_run_is_read_as_each_entry_would_be() -> None:
     entries = [Entry._make(row) for row in fields()]
     run = read_entries([encode_entry(entry) for entry in entries], 5)
     assert run is not None
-    assert [Entry._make(row) for row in run.rows] == entries
-    assert run.changes == [[]] * len(entries)
-    assert run.position == entries[-1].position
-    assert run.sessions == (ADA, BOB) * 4
+    assert rows_of(run) == entries
+    assert rows_of(run.part(2, 5)) == entries[2:5]
 
 
 def test_an_entry_of_a_run_is_found_by_its_name() -> None:
@@ -39,22 +51,83 @@ def test_an_entry_of_a_run_is_found_by_its_name() -> None:
     assert run.find(b"c" * 16, 1) is None
 
 
-def test_equal_payloads_are_decoded_once_and_each_stands_in_its_place() -> None:
-    rows = fields()
-    for row, payload in zip(rows, (b"\x80", b"\x01", b"\x80", b"\x02") * 2, strict=True):
-        row[6] = payload
-    run = read_entries(list(map(cbor2.dumps, rows)), 5)
-    assert run is not None
-    assert run.changes == [[], 1, [], 2] * 2
-    assert run.changes[0] is run.changes[6]
-    for number, row in enumerate(rows):
-        row[6] = cbor2.dumps(number)
-    run = read_entries(list(map(cbor2.dumps, rows)), 5)
-    assert run is not None
-    assert run.changes == list(range(8))
-    for row in rows:
-        row[6] = b"\xff"
-    assert read_entries(list(map(cbor2.dumps, rows)), 5) is None
+# ---------------------------------------------------------------- payloads
+
+
+def payloads(*ops: list[Any]) -> list[bytes]:
+    return [cbor2.dumps([1, op]) for op in ops]
+
+
+@pytest.mark.parametrize(
+    ("ops", "run"),
+    [
+        ([[1, 0, 0, "a", 1]], Run(1, (0, 0), ["a"], [1])),
+        ([[1, 300, 70_000, "a", 1], [1, 300, 70_000, "b", None]], Run(1, (300, 70_000), ["a", "b"], [1, None])),
+        ([[1, 0, 0, "a", 1]] * 3, Run(1, (0, 0), ["a"] * 3, [1] * 3)),
+        ([[1, 0, 0, "a", 1], [1, 0, 0, "b", 1], [1, 0, 0, "a", 1]], Run(1, (0, 0), ["a", "b", "a"], [1] * 3)),
+        ([[16, 5, 1, "x"], [16, 5, 1, 2.5]], Run(16, (5, 1), (), ["x", 2.5])),
+        ([[8, 0, 0, 1, 7], [8, 0, 0, "n", -7]], Run(8, (0, 0), [1, "n"], [7, -7])),
+    ],
+)  # fmt: skip
+def test_changes_of_one_kind_on_one_node_are_a_run(ops: Any, run: Run) -> None:
+    assert read_changes(payloads(*ops)) == run
+
+
+GOOD = cbor2.dumps([1, [1, 0, 0, "a", 1]])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        b"", b"\x80", GOOD[:-1], GOOD + b"\x00", GOOD[:4],
+        *payloads(
+            [1, 0, 0, "a", [2, 1]], [1, 0, 0, "a", [33]], [1, 0, 0, [2, 1], 1], [1, 0, 0, 1.5, 1], [1, 0, 1, "a", 1],
+            [1, 1, 0, "a", 1], [1, 0, 0, "a", 2**63], [8, 0, 0, "a", 1], [16, 0, 0, "a"], [7, 0, 0], [2, 0, 0, "a"],
+            [1, 0, 0, "a"], [1, 0, 0, "a", 1, 2], [6, 0, 0, "a", 1, "b", 2],
+        ),
+        cbor2.dumps([2, [1, 0, 0, "a", 1]]), cbor2.dumps([1, [1, 0, 0, "a", 1], [1, 0, 0, "a", 1]]),
+        bytes.fromhex("82018501f400616101"), bytes.fromhex("82018501"), bytes.fromhex("8201850100"),
+        bytes.fromhex("820185011b00"), bytes.fromhex("82018501000061 61f7"), bytes.fromhex("82018501000061 61a0"),
+    ],
+)  # fmt: skip
+def test_changes_with_another_one_among_them_are_no_run(other: bytes) -> None:
+    assert read_changes([GOOD] * 3) is not None
+    for at in range(3):
+        assert read_changes([*[GOOD] * at, other, *[GOOD] * (2 - at)]) is None
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                GOOD,
+                *payloads(
+                    [1, 0, 0, "b", 2.5],
+                    [1, 0, 0, 2, b"x"],
+                    [8, 0, 0, "a", 1],
+                    [16, 0, 0, "a"],
+                    [1, 0, 0, "a", [33]],
+                ),
+            ]
+        ),
+        min_size=1,
+    )
+)
+def test_a_run_says_what_each_of_its_payloads_does(some: list[bytes]) -> None:
+    run, plains = read_changes(some), decode_payloads(some)
+    assert plains == list(map(cbor2.loads, some))
+    if run is not None:
+        columns = [run.keys, run.values] if run.keys else [run.values]
+        said = [[1, [run.code, *run.target, *row]] for row in zip(*columns, strict=True)]
+        assert repr(said) == repr(plains)
+
+
+def test_what_one_of_the_payloads_does_not_say_is_asked_of_each() -> None:
+    assert decode_payloads([GOOD, b"\xff"]) is None
+
+
+# ---------------------------------------------------------------- what is no run
 
 
 def test_few_entries_and_large_ones_are_no_run() -> None:
@@ -85,15 +158,13 @@ def test_few_entries_and_large_ones_are_no_run() -> None:
         (4, 4, 2**63),
         (4, 4, 1.0),
         (5, 5, b"ada"),
+        (3, 3, 7),
+        (5, 5, 1),
+        (6, 6, None),
+        (6, 6, []),
         (5, 5, "x" * 65_536),
         (5, 5, "ä" * 32_768),
         (6, 6, "\x80"),
-        (6, 6, b""),
-        (6, 6, b"\x80\x80"),
-        (6, 6, b"\x82\x80"),
-        (6, 6, b"\xa0"),
-        (6, 6, b"\x81" * 80 + b"\x80"),
-        (6, 6, b"\xc0\x80"),
     ],
 )
 def test_a_fault_in_one_entry_makes_no_run(index: int, field: int, value: object) -> None:

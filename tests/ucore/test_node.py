@@ -25,6 +25,7 @@ from ucore import (
     recording,
 )
 from ucore.base import Applied, Strict
+from ucore.runs import Run
 
 
 class Owner:
@@ -272,7 +273,7 @@ def test_what_a_subclass_of_a_map_reads_in_its_own_way_is_no_matter_to_its_chang
         batched(lambda b: b.pop("k8"), lambda b: b.update(k9=2, n=[1]), lambda b: b.pop("nope")),
         batched(lambda b: b.clear(), lambda b: b.pop("nope")),
         lambda m: m.copy(),
-        lambda m: m._tree.apply_run([[1, [1, 0, 0, "a", i]] for i in range(9)], 100),
+        lambda m: m._tree.apply_run(Run(codes.PUT, (0, 0), ["a"] * 9, range(9)), 100),
         lambda m: m.clear(),
         lambda m: m.popitem(),
     ]

@@ -27,6 +27,7 @@ from ucore import (
     recording,
 )
 from ucore.base import Applied, Effect, Strict
+from ucore.runs import Run, Told, run_of
 from ucore.tree import Tree
 
 
@@ -562,6 +563,13 @@ def appends(*values: Any, target: tuple[int, int] = (0, 0)) -> list[Any]:
     return [[1, [codes.APPEND, *target, value]] for value in values]
 
 
+def run(plains: list[Any]) -> Run:
+    ops = [op for _, op in plains]
+    found = run_of(ops[0][0], tuple(ops[0][1:3]), list(zip(*(op[3:] for op in ops), strict=True)))
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize(
     ("make", "plains"),
     [
@@ -580,19 +588,19 @@ def test_a_run_is_applied_as_if_one_by_one(make: Any, plains: list[Any]) -> None
     for plain in plains:
         each._tree.apply(Update.from_plain(plain), each._tree.position + 1, effects=told)
     expected = [effect[1:] for effect in told]
-    effects: list[Effect] = []
-    for noted in (None, effects):
+    told_together: list[Told] = []
+    for noted in (None, told_together):
         together = make()
-        assert together._tree.apply_run(plains, each._tree.position, effects=noted)
+        assert together._tree.apply_run(run(plains), each._tree.position, told=noted)
         assert together.dump() == each.dump()
         together._tree.audit()
-    assert [effect[1:] for effect in effects] == expected
+    [of_run] = told_together
+    assert [effect[1:] for effect in of_run.effects()] == expected
 
 
 @pytest.mark.parametrize(
     "plains",
     [
-        [[1, [codes.CLEAR, 0, 0]]],
         appends(1),
         puts(1, target=(7, 7)),
         [[1, [codes.PUT, 0, 0, "list", 1]]],
@@ -602,7 +610,7 @@ def test_a_run_is_applied_as_if_one_by_one(make: Any, plains: list[Any]) -> None
 def test_what_is_no_run_for_this_tree_changes_nothing(plains: list[Any]) -> None:
     m = grown()
     before = m.dump()
-    assert not m._tree.apply_run(plains, m._tree.position + 1)
+    assert not m._tree.apply_run(run(plains), m._tree.position + 1)
     assert m.dump() == before
     m._tree.audit()
 
@@ -610,10 +618,10 @@ def test_what_is_no_run_for_this_tree_changes_nothing(plains: list[Any]) -> None
 def test_a_run_that_somebody_wants_to_hear_of_or_that_meets_a_changed_node_is_none() -> None:
     m = UMap[str, Any]()
     with recording(m):
-        assert not m._tree.apply_run(puts(1), 1)
+        assert not m._tree.apply_run(run(puts(1)), 1)
     m._tree.debug = True
-    assert not m._tree.apply_run(puts(1), 1)
+    assert not m._tree.apply_run(run(puts(1)), 1)
     m._tree.debug = False
     dict.update(m, x=1)
-    assert not m._tree.apply_run(puts(1), 1)
+    assert not m._tree.apply_run(run(puts(1)), 1)
     assert m._tree.position == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ucore import (
@@ -56,6 +56,7 @@ def test_its_steps_are_read_once_and_late_for_what_was_made_here() -> None:
     assert good.steps is good.steps
 
 
+@settings(derandomize=True, deadline=None)
 @given(
     st.dictionaries(
         st.text(st.characters(codec="utf-8")) | st.integers(-(2**63), 2**63 - 1),

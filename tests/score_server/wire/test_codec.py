@@ -7,6 +7,7 @@ import math
 import struct
 import time
 from decimal import Decimal
+from typing import Any
 
 import cbor2
 import pytest
@@ -19,6 +20,7 @@ from score_server.wire.codec import (
     DecodeError,
     EncodeError,
     decode,
+    decode_columns,
     decode_each_loosely,
     decode_loosely,
     encode,
@@ -183,6 +185,8 @@ def test_a_ctrl_c_while_a_map_or_a_tag_is_refused_is_not_lost(
                 decode_loosely(data, depth_max=2)
             with pytest.raises(KeyboardInterrupt):
                 decode_each_loosely([b"\x00", data], depth_max=2)
+    with pytest.raises(KeyboardInterrupt):
+        decode_columns([b"\xa0", b"\x00"], b"", 1)
 
 
 def test_a_call_of_python_from_inside_cbor2_would_be_seen() -> None:
@@ -400,6 +404,47 @@ def test_many_items_are_what_each_of_them_is(values: list[object]) -> None:
 )  # fmt: skip
 def test_items_that_do_not_end_where_their_bytes_do_are_none(spoiled: list[str]) -> None:
     assert decode_each_loosely([bytes.fromhex(one) for one in spoiled], depth_max=1) is None
+
+
+@FUZZ
+@given(st.binary(max_size=5), st.lists(st.tuples(LEAVES, LEAVES), min_size=1, max_size=5))
+def test_columns_are_what_stands_behind_the_same_beginning(
+    begin: bytes, rows: list[tuple[Any, Any]]
+) -> None:
+    encoded = [begin + encode(left) + encode(right) for left, right in rows]
+    found = decode_columns(encoded, begin, 2)
+    assert typed(found) == typed([list(column) for column in zip(*rows, strict=True)])
+    assert foreign_calls(lambda: decode_columns(encoded, begin, 2)) == []
+    if begin:
+        assert decode_columns([*encoded, encoded[0][1:]], begin, 2) is None
+        assert (
+            decode_columns([bytes([encoded[0][0] ^ 1]) + encoded[0][1:], *encoded], begin, 2)
+            is None
+        )
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        "", "82", "8201", "82010203", "8201f4a0", "82018100", "8201a0", "8201c100", "82015f40ff",
+        "820151", "82015820", "8301 02", "8101 02", "82011b", "820162c3c3",
+    ],
+)  # fmt: skip
+def test_what_is_made_otherwise_has_no_columns(spoiled: str) -> None:
+    good = bytes.fromhex("820102")
+    assert decode_columns([good] * 3, good[:1], 2) == [[1] * 3, [2] * 3]
+    for at in range(3):
+        encoded = [good] * 3
+        encoded[at] = bytes.fromhex(spoiled)
+        assert decode_columns(encoded, good[:1], 2) is None
+
+
+def test_columns_end_where_the_bytes_of_each_do() -> None:
+    items = [bytes.fromhex("8201") + encode("x" * 20), bytes.fromhex("820102")]
+    whole = b"".join(items)
+    for cut in range(len(whole) + 1):
+        expected = cut == len(items[0])
+        assert (decode_columns([whole[:cut], whole[cut:]], b"\x82", 2) is not None) is expected
 
 
 @pytest.mark.parametrize("data", ["", "0000", "00f6", "8200", "51", "5820", "83", "a0", "818100"])

@@ -14,7 +14,7 @@ from score_server.wire.entry import (
     ENTRY_OVERHEAD_BYTES_MAX,
     SNAPSHOT_DIGEST_BYTES,
     Entry,
-    chain_behind,
+    chains_behind,
     decode_entry,
     encode_entry,
     encode_run,
@@ -46,10 +46,11 @@ def test_the_chain_is_a_hash_over_the_chain_before_and_the_bytes() -> None:
     assert next_chain(INCARNATION, ENTRY_BYTES[:-1] + b"\x00") != ENTRY_CHAIN
 
 
-def test_the_chain_behind_many_entries_is_that_of_one_after_the_other() -> None:
+def test_the_chains_behind_many_entries_are_those_of_one_after_the_other() -> None:
     second = next_chain(ENTRY_CHAIN, b"another")
-    assert chain_behind(INCARNATION, [ENTRY_BYTES, b"another"]) == second
-    assert chain_behind(INCARNATION, []) == INCARNATION
+    assert second == hashlib.blake2b(ENTRY_CHAIN + b"another", digest_size=16).digest()
+    assert chains_behind(INCARNATION, [ENTRY_BYTES, b"another"]) == [ENTRY_CHAIN, second]
+    assert chains_behind(INCARNATION, []) == []
 
 
 @FUZZ

@@ -17,16 +17,20 @@ Rules
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import repeat
+from operator import length_hint
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from score_server.wire.entry import Entry, chain_behind, decode_entry, next_chain
+from score_server.wire.entry import Entry, chains_behind, decode_entry, next_chain
 from score_server.wire.errors import RemoteProtocolError
 from score_server.wire.messages import MALFORMED, OUT_OF_ORDER, Joined, Resume
 from ucore.base import ABSENT, Applied, Effect, Strict
 from ucore.dumps import kind_of
 from ucore.errors import CannotApplyError, SkeletonError
+from ucore.runs import Told
 from ucore.tree import Tree
 from ucore.updatable import Update
 
@@ -37,6 +41,8 @@ from .runs import (
     RUN_ENTRIES_MAX,
     RUN_ENTRIES_MIN,
     EntryRun,
+    decode_payloads,
+    read_changes,
     read_entries,
 )
 from .snapshot import Incoming, Progress, announced, decode_dump
@@ -45,7 +51,7 @@ from .snapshot import Incoming, Progress, announced, decode_dump
 WATCH_CHANGES_MAX = 200_000
 
 # An entry, perhaps as it was decoded: one object less for each.
-_Fields: TypeAlias = Entry | list[Any]
+_Fields: TypeAlias = Entry | tuple[Any, ...]
 
 # What an own change is, when none is expected.
 _NOTHING: Final[tuple[bytes, Update | None]] = (b"", None)
@@ -79,53 +85,104 @@ class Change(NamedTuple):
     new: object
 
 
-class Feed:
-    """The changes behind one watch's cursor that the view already holds."""
+class _Batch(NamedTuple):
+    """Changes that came together.
 
-    __slots__ = ("_changes", "_overflowed", "_read_up_to")
+    *position*: of the last one.  *total*: how many the feed has been offered by then, these among them.
+    *left*: those of them that were not taken yet.
+    """
+
+    position: int
+    total: int
+    left: Iterator[Change]
+
+
+class Feed:
+    """The changes behind one watch's cursor that the view already holds.
+
+    *next*: for whoever takes them: iterating it gives the next one, if one is at hand.  That is one step in C,
+    so that no Ctrl-C has to come between taking a change and giving it.
+    """
+
+    # All else follows from what is in _batches, which changes in one step as well.
+    __slots__ = ("_batches", "_overflowed", "_read", "next")
 
     def __init__(self, position: int) -> None:
-        self._changes: deque[Change] = deque()
-        self._read_up_to = position
+        self.next: Iterator[Change] = iter(())
+        self._batches: deque[_Batch] = deque()
+        self._read = _Batch(position, 0, self.next)  # the latest that was taken whole
         self._overflowed = False
 
     def offer(self, fields: _Fields, effects: list[Effect]) -> None:
         """Add an entry's changes, unless a replay brings what is here already."""
         position, _, time_ms, _, _, label, _ = fields
-        last = self._changes[-1].position if self._changes else self._read_up_to
-        if position <= last or self._overflowed:
+        if position <= self._last().position or self._overflowed:
             return
-        if len(self._changes) + len(effects) > WATCH_CHANGES_MAX and self._changes:
+        unread = self._unread()
+        if unread and unread + len(effects) > WATCH_CHANGES_MAX:
             self._overflowed = True
             return
-        # In one call, as an interrupt must not divide an entry; made as Change's constructor does, in half the time.
-        self._changes.extend(
+        # As Change's constructor does, in half the time.
+        self._add(
             [tuple.__new__(Change, (position, time_ms, label, *effect)) for effect in effects]
         )
 
+    def offer_run(self, run: EntryRun, told: Told) -> None:
+        """``offer`` what each entry of *run* does: one change each."""
+        node, kind, keys, olds, news = told
+        rows = zip(
+            run.positions, run.times, run.labels, repeat(node), repeat(kind), keys, olds, news,
+            strict=False,
+        )  # fmt: skip
+        changes: list[Change] = list(map(tuple.__new__, repeat(Change), rows))
+        last = self._last().position
+        if run.positions[0] <= last:
+            changes = changes[bisect_right(run.positions, last) :]
+        room = WATCH_CHANGES_MAX - self._unread()
+        if changes and not self._overflowed:
+            self._add(changes[:room])
+            self._overflowed = len(changes) > room
+
     def offer_reload(self, position: int, root: object) -> None:
         """Add that everything may have changed up to *position*; as with ``offer``, once."""
-        last = self._changes[-1].position if self._changes else self._read_up_to
-        if position > last and not self._overflowed:
-            self._changes.append(Change(position, 0, "", root, "reload", None, ABSENT, ABSENT))
+        if position > self._last().position and not self._overflowed:
+            self._add([Change(position, 0, "", root, "reload", None, ABSENT, ABSENT)])
+
+    def _add(self, changes: list[Change]) -> None:
+        """In one step, as an interrupt must not divide an entry."""
+        total = self._last().total + len(changes)
+        self._batches.append(_Batch(changes[-1].position, total, iter(changes)))
+
+    def _last(self) -> _Batch:
+        return self._batches[-1] if self._batches else self._read
+
+    def _unread(self) -> int:
+        """How many changes are here."""
+        if not self._batches:
+            return 0
+        first = self._batches[0]
+        return self._batches[-1].total - first.total + length_hint(first.left)
 
     def has_more(self) -> bool:
-        """Whether the view holds a change that was not taken yet.
+        """Whether the view holds a change that was not taken yet; it is what *next* gives then.
 
         Raises:
             WatchOverflowError: the next ones had to be left out, because nobody read them.
         """
-        if self._overflowed and not self._changes:
+        batches = self._batches
+        while batches:
+            batch = batches[0]
+            self.next = batch.left
+            if length_hint(self.next):
+                return True
+            self._read = batch
+            batches.popleft()
+        if self._overflowed:
             raise WatchOverflowError(
                 f"more than {WATCH_CHANGES_MAX:,} changes were not read; make a new watch, "
                 "and read it between changes of your own"
             )
-        return bool(self._changes)
-
-    def take(self) -> Change:
-        """The next change, where there is one.  No Ctrl-C can come between taking and giving it."""
-        self._read_up_to = self._changes[0].position
-        return self._changes.popleft()
+        return False
 
 
 class Replica:
@@ -284,48 +341,51 @@ class Replica:
     def _receive_some(self, encoded: list[bytes]) -> None:
         run = read_entries(encoded, self.tree.position) if self.failure is None else None
         # A run that goes beyond where this replica stops is taken in one by one.
-        if run is None or (self.until is not None and run.position > self.until):
+        if run is None or (self.until is not None and run.positions[-1] > self.until):
             for one in encoded:
                 self.receive(one)
             return
         # The own one stands alone: somebody wants to know what it gives.
         own = None if self._awaited is None else run.find(*self._awaited)
         if own is None:
-            self._append_part(run, encoded, 0, len(encoded))
-        else:
-            self._append_part(run, encoded, 0, own)
-            self._append_part(run, encoded, own, own + 1)
-            self._append_part(run, encoded, own + 1, len(encoded))
-
-    def _append_part(self, run: EntryRun, encoded: list[bytes], start: int, stop: int) -> None:
-        """Apply the entries from *start* to *stop* in one go if possible, else one by one."""
-        if self.failure is not None:
-            return  # it stopped in the part before
-        if stop - start >= PART_ENTRIES_MIN and self._append_run(run, encoded, start, stop):
+            self._append_part(run, encoded)
             return
+        for start, stop in ((0, own), (own, own + 1), (own + 1, len(encoded))):
+            if self.failure is None and start < stop:
+                self._append_part(run.part(start, stop), encoded[start:stop])
+
+    def _append_part(self, run: EntryRun, encoded: list[bytes]) -> None:
+        """Apply these entries in one go if possible, else one by one."""
+        if len(encoded) >= PART_ENTRIES_MIN and self._append_run(run, encoded):
+            return
+        plains = decode_payloads(run.payloads) or repeat(None)
         updates: dict[bytes, Update] = {}
-        for index in range(start, stop):
-            row = run.rows[index]
+        for row, one, plain in zip(zip(*run, strict=True), encoded, plains, strict=False):
             payload: bytes = row[-1]
             update = updates.get(payload)
             if update is None:
-                update = self._understood(row, run.changes[index])
+                update = self._understood(row, plain)
                 if update is None:
                     return
                 updates[payload] = update
-            self._append(row, encoded[index], update)
+            self._append(row, one, update)
 
-    def _append_run(self, run: EntryRun, encoded: list[bytes], start: int, stop: int) -> bool:
+    def _append_run(self, run: EntryRun, encoded: list[bytes]) -> bool:
         """Apply these entries in one go, if that can be done."""
-        noted = self.feeds or self._since is not None
-        effects: list[Effect] | None = [] if noted else None
-        position = run.rows[stop - 1][0]
-        if not self.tree.apply_run(run.changes[start:stop], position, effects=effects):
+        changes = read_changes(run.payloads)
+        if changes is None:
             return False
-        if effects is not None:
-            for row, effect in zip(run.rows[start:stop], effects, strict=True):
-                self._tell(row, [effect])
-        self._chain = chain_behind(self._chain, encoded[start:stop])
+        noted = self.feeds or self._since is not None
+        told: list[Told] | None = [] if noted else None
+        position = run.positions[-1]
+        if not self.tree.apply_run(changes, position, told=told):
+            return False
+        if told:
+            for feed in self.feeds:
+                feed.offer_run(run, told[0])
+            if self._since is not None:
+                self._since += told[0].effects()
+        self._chain = chains_behind(self._chain, encoded)[-1]
         self._chain_position = position
         return True
 

@@ -1,49 +1,65 @@
 """Entries read many at a time: what a replay of a long log spends its time on.  Sans-IO.
 
-One call of the decoder for a run of entries, and one for their payloads, cost a quarter of two for each
-entry, and checking a column of fields a tenth of checking each.  Whatever is not quite as it should be is
-no run: it is then read entry by entry (``replica.Replica.receive``), which says what is wrong with which.
+One call of the decoder for a run of entries, and one for what their payloads do not have in common, cost a
+quarter of two for each entry, and checking a column of fields a tenth of checking each.  Whatever is not quite
+as it should be is no run: it is then read entry by entry (``replica.Replica.receive``), which says what is wrong
+with which.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
+from operator import lt
 from typing import Any, Final, NamedTuple
 
-from score_server.wire.codec import INT_MAX, decode_each_loosely
+from score_server.wire.codec import INT_MAX, decode_columns, decode_each_loosely
 from score_server.wire.entry import SESSION_BYTES, Entry
+from score_server.wire.fields import read_head
+from score_server.wire.heads import ARRAYS, INTEGER, INTEGERS
+from ucore.codes import OPS_VERSION
+from ucore.runs import RUN_FORMS, Run, run_of
 
 from .payload import PAYLOAD_DEPTH_MAX
 
-# Below, one by one is as fast.  Above, a run's lists (three an entry) are so many that the garbage collector
-# looks at each of them (700); two of this are about what servers read at a time.
+# Below, one by one is as fast.  Above, the objects of a run are so many that the garbage collector looks at each
+# of them (700) if a watch tells of each; two of this are about what servers read at a time.
 RUN_ENTRIES_MIN, RUN_ENTRIES_MAX = 6, 160
 # From here on it pays to try whether entries that have been read can be applied in one go.
 PART_ENTRIES_MIN = 4
 # Larger changes take their time elsewhere, and what is built from a run has to stay small.
 RUN_BYTES_MAX = 64 * 1024
 
-_TYPES: Final = [int, int, int, bytes, int, str, bytes]
+_ENTRY: Final = ARRAYS[len(Entry._fields)]
+# What the payload of a change that a run can be made of begins with, up to its operation's code.
+_OPERATIONS: Final = {
+    ARRAYS[2] + INTEGERS[OPS_VERSION] + ARRAYS[items] + INTEGERS[code]: (code, items - 3)
+    for code, items in RUN_FORMS.items()
+}
+_OPERATION_BYTES: Final = 4
+assert set(map(len, _OPERATIONS)) == {_OPERATION_BYTES}
 
 
 class EntryRun(NamedTuple):
-    """Entries that follow each other without a gap."""
+    """Entries that follow each other without a gap, by columns."""
 
-    rows: list[list[Any]]  # each an entry's fields
-    # What their payloads decode to, which nobody has looked at; equal payloads give one and the same.
-    changes: list[object]
-    sessions: tuple[bytes, ...]  # whose each of them is
+    positions: list[int]
+    predecessors: list[int]
+    times: list[int]
+    sessions: list[bytes]
+    seqs: list[int]
+    labels: list[str]
+    payloads: list[bytes]
 
-    @property
-    def position(self) -> int:
-        """Of the last one."""
-        return self.rows[-1][0]  # type: ignore[no-any-return]
+    def part(self, start: int, stop: int) -> EntryRun:
+        """Those from place *start* to *stop*."""
+        return EntryRun._make(column[start:stop] for column in self)
 
     def find(self, session: bytes, seq: int) -> int | None:
-        """Which of them has this name, if one has."""
+        """At which place the entry of this name stands, if it is among them."""
         if session in self.sessions:
-            for index, row in enumerate(self.rows):
-                if row[3] == session and row[4] == seq:
+            for index, name in enumerate(zip(self.sessions, self.seqs, strict=True)):
+                if name == (session, seq):
                     return index
         return None
 
@@ -52,39 +68,57 @@ def read_entries(encoded: list[bytes], predecessor: int) -> EntryRun | None:
     """The run that these entries are, if they are one that begins behind *predecessor*."""
     if len(encoded) < RUN_ENTRIES_MIN or sum(map(len, encoded)) > RUN_BYTES_MAX:
         return None
-    rows: Any = decode_each_loosely(encoded, depth_max=1)
-    if (
-        rows is None
-        or set(map(type, rows)) != {list}
-        or set(map(len, rows)) != {len(Entry._fields)}
-    ):
+    columns: Any = decode_columns(encoded, _ENTRY, len(Entry._fields))
+    if columns is None:
         return None
-    if list(map(type, chain.from_iterable(rows))) != _TYPES * len(rows):
+    positions, predecessors, times, sessions, seqs, labels, payloads = columns
+    numbers = list(map(type, chain(positions, predecessors, times, seqs)))
+    if numbers.count(int) != len(numbers):
         return None
-    columns: Any = tuple(zip(*rows, strict=True))
+    try:
+        (
+            "".join(labels),
+            b"".join(sessions),
+            b"".join(payloads),
+        )  # the shortest way to look at their types
+    except TypeError:
+        return None
     # A label that is too long does not fit into so few bytes.
-    positions, predecessors, times, sessions, seqs, _, payloads = columns
-    if predecessors != (predecessor, *positions[:-1]) or positions[0] <= predecessor:
+    if predecessors[0] != predecessor or predecessors[1:] != positions[:-1]:
         return None
-    if list(positions) != sorted(set(positions)):
+    if not all(map(lt, predecessors, positions)):
         return None
     if min(times) < 0 or min(seqs) < 1:
         return None
     if positions[-1] > INT_MAX or max(times) > INT_MAX or max(seqs) > INT_MAX:
         return None
-    if set(map(len, sessions)) != {SESSION_BYTES}:
+    if set(map(len, set(sessions))) != {SESSION_BYTES}:
         return None
-    changes = _decode_payloads(payloads)
-    return None if changes is None else EntryRun(rows, changes, sessions)
+    return EntryRun(*columns)
 
 
-def _decode_payloads(payloads: tuple[bytes, ...]) -> list[object] | None:
-    if payloads.count(payloads[0]) == 1:
-        return decode_each_loosely(payloads, depth_max=PAYLOAD_DEPTH_MAX)
-    # Those who count on one number say the same again and again.
-    different = list(dict.fromkeys(payloads))
-    changes = decode_each_loosely(different, depth_max=PAYLOAD_DEPTH_MAX)
-    if changes is None:
+def read_changes(payloads: Sequence[bytes]) -> Run | None:
+    """The run of changes that these payloads, of which there is one at least, say, if they are one."""
+    first = payloads[0]
+    code, width = _OPERATIONS.get(first[:_OPERATION_BYTES], (0, 0))
+    if not width:
         return None
-    by_payload = dict(zip(different, changes, strict=True))
-    return list(map(by_payload.__getitem__, payloads))
+    try:
+        position, at = read_head(first, _OPERATION_BYTES, INTEGER)
+        ordinal, at = read_head(first, at, INTEGER)
+    except (ValueError, IndexError):
+        return None
+    count = len(payloads)
+    if first == payloads[-1] and payloads.count(first) == count:
+        payloads = payloads[:1]  # those who count on one number say the same again and again
+    columns = decode_columns(payloads, first[:at], width)
+    if columns is None:
+        return None
+    if len(payloads) < count:
+        columns = [column * count for column in columns]
+    return run_of(code, (position, ordinal), columns)
+
+
+def decode_payloads(payloads: Sequence[bytes]) -> list[object] | None:
+    """What each of these payloads decodes to, which nobody has looked at; None if one of them to nothing."""
+    return decode_each_loosely(payloads, depth_max=PAYLOAD_DEPTH_MAX)

@@ -127,8 +127,13 @@ class Watch:
     def __next__(self) -> Change:
         """The next change; ``StopIteration`` when none came for *timeout* seconds (a new loop over the
         same watch goes on where this one stopped)."""
+        feed = self._feed
         deadline: Deadline | None = None  # most changes are here already
-        while not self._feed.has_more():
+        while True:
+            # Without a call and on one line, as nothing may come between taking a change and giving it.
+            for change in feed.next: return change  # noqa: E701  # fmt: skip
+            if feed.has_more():
+                continue
             if not self._end.alive:
                 raise StopIteration  # closed: nothing will come any more
             if deadline is None:
@@ -137,7 +142,6 @@ class Watch:
                 self._follower.advance(deadline)
             except DeadlineExceeded:
                 raise StopIteration from None
-        return self._feed.take()
 
     def close(self) -> None:
         """Stop watching.  Idempotent."""

@@ -8,7 +8,7 @@ Its arguments come as the one tuple that they were read into: handing each over 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import Any, cast
 
@@ -75,7 +75,7 @@ def set_default(change: Change, node: Node, raw: Raw, arguments: tuple[object, o
     return _replace(change, node, raw, key, value, ABSENT)
 
 
-def _has_node(raw: Raw, keys: Iterable[object]) -> bool:
+def has_node(raw: Raw, keys: Iterable[object]) -> bool:
     """Whether a container stands under one of these *keys*."""
     kinds = set(map(type, map(_get, repeat(raw), keys)))
     return any(issubclass(kind, Node) for kind in kinds)
@@ -83,7 +83,7 @@ def _has_node(raw: Raw, keys: Iterable[object]) -> bool:
 
 def put_many(change: Change, node: Node, raw: Raw, arguments: tuple[Raw, bool]) -> None:
     content, nested = arguments
-    if change.plain and (len(change.tree.nodes) == 1 or not _has_node(raw, content)):
+    if change.plain and (len(change.tree.nodes) == 1 or not has_node(raw, content)):
         # No node goes, and nobody wants to hear of each.
         dict.update(raw, content)
         if nested:
@@ -182,7 +182,7 @@ def incremented(key: object, old: object, by: int | float) -> int | float:
 
 
 def incremented_by_all(
-    raw: Raw, keys: tuple[object, ...], amounts: tuple[int, ...]
+    raw: Raw, keys: Sequence[object], amounts: Sequence[int]
 ) -> dict[object, object] | None:
     """What stands under *keys* after one ``increment`` of each, in turn; None unless all are ints."""
     if keys.count(keys[0]) == len(keys):  # a counter

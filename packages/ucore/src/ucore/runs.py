@@ -8,18 +8,27 @@ Only what comes to exactly the same is a run: every change is one ``PUT``, one `
 Such a change makes no node, nobody asks for its result, and only an increment can fail, of what is no
 int, which whoever applies the run looks at.  Everything else is read and applied one by one (``ops``,
 ``Tree.apply``), which is also what names whatever is wrong.
+
+Whoever has the changes' bytes brings them here by columns: what they have in common is compared as bytes
+(``RUN_FORMS`` says what that is), and neither lists nor numbers are made of it for each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 from . import codes
-from .base import ABSENT, Effect, Node, NodeId, note
+from .base import ABSENT, Effect, Node, NodeId
 from .primitives import NATIVE_TYPES, QUICK_KEYS, are_natives
 
-_LENGTHS: Final = {codes.PUT: 5, codes.APPEND: 4, codes.INCREMENT: 5}
+RUN_FORMS: Final = {codes.PUT: 5, codes.APPEND: 4, codes.INCREMENT: 5}
+"""The operations that a run can be made of, and how many items each has: its code, two that name its node, and
+then a key and a value, or a value alone."""
+
 _INTS: Final = frozenset({int})
+_get = dict.get
 
 
 class Run(NamedTuple):
@@ -27,50 +36,58 @@ class Run(NamedTuple):
 
     code: int
     target: NodeId
-    keys: tuple[Any, ...]
-    values: tuple[Any, ...]
+    keys: Sequence[Any]
+    values: Sequence[Any]
 
 
-def read_run(plains: list[Any]) -> Run | None:
-    """The run that these updates (``Update.to_plain``) are, if they are one."""
-    if set(map(type, plains)) != {list} or set(map(len, plains)) != {2}:
-        return None
-    versions, ops = zip(*plains, strict=True)
-    if not _is_one(versions) or versions[0] != codes.OPS_VERSION or set(map(type, ops)) != {list}:
-        return None
-    lengths = set(map(len, ops))
-    if len(lengths) != 1 or not lengths <= {4, 5}:
-        return None
-    numbers, positions, ordinals, *arguments = zip(*ops, strict=True)
-    if not (_is_one(numbers) and _is_one(positions) and _is_one(ordinals)):
-        return None
-    code = numbers[0]
-    if {_LENGTHS.get(code)} != lengths:
-        return None
-    *keys, values = arguments
+class Told(NamedTuple):
+    """What each change of a run does, by columns: together what as many ``Effect``s would say.
+
+    *olds* may go on for ever, where nothing was before.
+    """
+
+    node: Node
+    kind: str
+    keys: Collection[object]
+    olds: Any
+    news: Collection[object]
+
+    def effects(self) -> list[Effect]:
+        """One for each change."""
+        node, kind, keys, olds, news = self
+        rows = zip(repeat(node), repeat(kind), keys, olds, news, strict=False)
+        return list(map(tuple.__new__, repeat(Effect), rows))
+
+
+def run_of(code: int, target: NodeId, columns: Sequence[Sequence[Any]]) -> Run | None:
+    """The run of changes by *code*, one of ``RUN_FORMS``, with these keys and values, or values alone.
+
+    None if it is none: one of them is no native, or none that such an operation takes.
+    """
+    *keys, values = columns
     kinds = _INTS if code == codes.INCREMENT else NATIVE_TYPES
     if not are_natives(values, kinds) or not all(are_natives(k, QUICK_KEYS) for k in keys):
         return None
-    return Run(code, (positions[0], ordinals[0]), keys[0] if keys else (), values)
+    return Run(code, target, keys[0] if keys else (), values)
 
 
-def effects_of(run: Run, node: Node, raw: Any) -> list[Effect]:
+def told_of(run: Run, node: Node, raw: Any) -> Told:
     """What each change of *run* does to *node*, whose content *raw* is before the first."""
-    effects: list[Effect] = []
+    keys, values = run.keys, run.values
     if run.code == codes.APPEND:
-        for index, value in enumerate(run.values, len(raw)):
-            note(effects, node, "insert", index, ABSENT, value)
-        return effects
-    now: dict[object, Any] = {}
-    for key, value in zip(run.keys, run.values, strict=True):
-        old = now[key] if key in now else dict.get(raw, key, ABSENT)
-        if run.code == codes.INCREMENT and old is not ABSENT:
-            value = old + value
-        now[key] = value
-        note(effects, node, "put", key, old, value)
-    return effects
-
-
-def _is_one(column: tuple[Any, ...]) -> bool:
-    """Whether it is one and the same int again and again; True is none."""
-    return set(map(type, column)) == {int} and column.count(column[0]) == len(column)
+        places = range(len(raw), len(raw) + len(values))
+        return Told(node, "insert", places, repeat(ABSENT), values)
+    # What stands under each of the keys, as the run goes on.
+    now = dict(zip(keys, map(_get, repeat(raw), keys, repeat(ABSENT)), strict=False))
+    if run.code == codes.INCREMENT:
+        olds: list[Any] = []
+        news: list[Any] = []
+        for key, by in zip(keys, values, strict=True):
+            old: Any = now[key]
+            olds.append(old)
+            now[key] = by if old is ABSENT else old + by
+            news.append(now[key])
+        return Told(node, "put", keys, olds, news)
+    # Each is looked up before the next value takes its place: zip takes from both in turn.
+    turns = zip(map(now.__getitem__, keys), map(now.__setitem__, keys, values), strict=True)
+    return Told(node, "put", keys, [old for old, _ in turns], values)

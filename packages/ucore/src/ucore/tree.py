@@ -35,11 +35,11 @@ from .errors import (
     UnstorableError,
     UpgradeNeededError,
 )
-from .map_ops import incremented_by_all
+from .map_ops import has_node, incremented_by_all
 from .ops import OPERATIONS, Step, is_count
 from .primitives import DEPTH_MAX, Plain
 from .registry import short
-from .runs import effects_of, read_run
+from .runs import Run, Told, told_of
 from .updatable import Update
 
 DEBUG: Final = os.environ.get("UCORE_DEBUG", "") not in ("", "0")
@@ -126,18 +126,15 @@ class Tree:
             return tuple.__new__(Applied, (results, None, None))  # a third of what Applied() takes
         return Applied(results, None, Update(undo[::-1]) if inverse and undo is not None else None)
 
-    def apply_run(
-        self, plains: list[Any], position: int, *, effects: list[Effect] | None = None
-    ) -> bool:
-        """Apply these updates (plain forms), of which the last is the change at *position*.
+    def apply_run(self, run: Run, position: int, *, told: list[Told] | None = None) -> bool:
+        """Apply the changes of *run*, of which the last is the one at *position*.
 
         Only if all of them together come to the same as each by ``apply`` (see ``runs``): otherwise
-        nothing has happened, and the answer is False.  *effects* is extended by one for each.
+        nothing has happened, and the answer is False.  *told* gets what they do.
         """
-        assert position - self.position >= len(plains), f"{len(plains)} changes up to {position}"
-        run = read_run(plains)
-        node = self.nodes.get(run.target) if run is not None else None
-        if run is None or node is None or self.recordings or self.debug:
+        assert position - self.position >= len(run.values), f"too many changes up to {position}"
+        node = self.nodes.get(run.target)
+        if node is None or self.recordings or self.debug:
             return False
         raw: Any = node._raw()
         if node._kind_ not in OPERATIONS[run.code].kinds or len(raw) != node._count:
@@ -147,10 +144,10 @@ class Tree:
             pairs = incremented_by_all(raw, run.keys, run.values)
             if pairs is None:
                 return False
-        elif len(self.nodes) > 1 and any(isinstance(dict.get(raw, key), Node) for key in run.keys):
+        elif len(self.nodes) > 1 and has_node(raw, run.keys):
             return False
-        if effects is not None:
-            effects += effects_of(run, node, raw)
+        if told is not None:
+            told.append(told_of(run, node, raw))
         self.interrupted = True
         if run.keys:
             dict.update(raw, pairs)

@@ -45,17 +45,26 @@ _ENTRY = head(len(Entry._fields), ARRAY)
 _SESSION = head(SESSION_BYTES, BYTES)
 
 
+# What gives a chain, at its beginning: to copy it takes 0.1 us less for an entry than to set it up anew.
+_begin = hashlib.blake2b(digest_size=CHAIN_BYTES).copy
+
+
 def next_chain(chain: bytes, encoded: bytes) -> bytes:
     """The chain at an entry, from the chain at its predecessor and the entry's bytes."""
-    return hashlib.blake2b(chain + encoded, digest_size=CHAIN_BYTES).digest()
+    return chains_behind(chain, (encoded,))[0]
 
 
-def chain_behind(chain: bytes, entries: Iterable[bytes]) -> bytes:
-    """The chain at the last of *entries*, from the chain before the first."""
-    blake2b = hashlib.blake2b
+def chains_behind(chain: bytes, entries: Iterable[bytes]) -> list[bytes]:
+    """The chain at each of *entries*, from the chain before the first."""
+    chains: list[bytes] = []
+    add, begin = chains.append, _begin
     for encoded in entries:
-        chain = blake2b(chain + encoded, digest_size=CHAIN_BYTES).digest()
-    return chain
+        link = begin()
+        link.update(chain)
+        link.update(encoded)
+        chain = link.digest()
+        add(chain)
+    return chains
 
 
 def snapshot_digest(data: bytes) -> bytes:
@@ -105,12 +114,7 @@ def encode_run(
         strict=False,
     )  # fmt: skip
     encoded = list(map(b"".join, rows))
-    chains: list[bytes] = []
-    add, blake2b = chains.append, hashlib.blake2b
-    for entry in encoded:
-        chain = blake2b(chain + entry, digest_size=CHAIN_BYTES).digest()
-        add(chain)
-    return encoded, chains
+    return encoded, chains_behind(chain, encoded)
 
 
 def _text(label: str) -> bytes:

@@ -278,20 +278,20 @@ def _read_entries(data: bytes, at: int) -> tuple[object, int]:
     count, at = read_head(data, at, ARRAY)
     if not 1 <= count <= ENTRIES_MAX:
         raise ValueError
-    entries = []
+    entries: list[bytes] = []
+    add = entries.append
     for _ in range(count):
-        first = data[at]
-        if first == 0x58:
+        if data[at] == 0x58:
             start = at + 2
             at = start + data[at + 1]
         else:
             size, start = read_head(data, at, BYTES)
             at = start + size
-        if at > len(data):
-            raise IndexError
-        if at == start:
-            raise ValueError
-        entries.append(data[start:at])
+        add(data[start:at])
+    if at > len(data):
+        raise IndexError
+    if not all(entries):
+        raise ValueError
     return entries, at
 
 
