@@ -5,7 +5,8 @@
 
 Each writer is a process with one blocking client.  Three ways to count to the same number:
 *intents* (``m.increment``), *strict* (read, then a strict change, again until it is accepted, without
-turns), *transactions* (``run_transaction``, which takes turns after a refusal).
+turns), *transactions* (``run_transaction``, which takes a turn after a refusal, and from then on before each first
+attempt for as long as others come between).
 """
 
 from __future__ import annotations
