@@ -471,6 +471,15 @@ def test_names_that_a_terminal_cannot_say_or_would_obey_are_escaped(
     assert out.splitlines()[1].startswith("na\\xefve \\x1b[2J ")
 
 
+def test_integers_of_any_length_are_shown(client: score.Client, url: str) -> None:
+    huge = SMap[object, object](client, "huge")
+    huge[10**5000] = 10**5000
+    for arguments in (["get", "huge"], ["get", "--json", "huge"], ["tail", "huge"]):
+        command = [sys.executable, "-m", "score", *arguments, "--url", url]
+        shown = subprocess.run(command, capture_output=True, check=True, text=True)
+        assert "1" + 5000 * "0" in shown.stdout
+
+
 def test_it_ends_without_a_word_when_nobody_reads_on(client: score.Client, url: str) -> None:
     filled(client)
     reader, writer = os.pipe()

@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit status is 0 only when it did what it was asked."""
     options = _parser().parse_args(arguments)
     options.is_program = arguments is None  # a process of its own
+    if options.is_program:
+        sys.set_int_max_str_digits(0)  # whatever a group holds can be shown
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names that the terminal, or UTF-8, cannot say: escaped, as stderr does it.
         sys.stdout.reconfigure(errors="backslashreplace")
