@@ -95,7 +95,7 @@ BUGS = [
     # ------------------------------------------------ order and durability
     _bug("acknowledge before sync",
          (S._take, "taken, position, None", "taken, 0, None"),
-         (S._take, "self._hold(record.number, answer)", "self.released.append(answer)")),
+         (S._take, "self._hold(number, answer)", "self.released.append(answer)")),
     _bug("broadcast before commit",
          (S._append, ".append(entry)\n", ".append(entry); group.publish([entry])\n"),
          (S.committed, "group.publish(entries)", "pass")),
@@ -161,7 +161,7 @@ BUGS = [
     _bug("forget what is settled at a restart",
          (sessions.Session.load, "state.last_used_ms, state.settled)", "state.last_used_ms, 0)")),
     _bug("forget pins at a restart",
-         (sessions.Session.load, "group, 0, seen, pinned)", "group, 0, seen, False)")),
+         (sessions.Session.load, "group, 0, seen, pinned))", "group, 0, seen, False))")),
     _bug("the store settles one too many",
          (sessions.Session.change, "self.settled, outcomes", "self.settled + 1, outcomes")),
     _bug("settling forgets what was asked for",

@@ -732,7 +732,7 @@ BUGS = {
         Sequencer, "seal", "self.in_flight, self.open =", "[g.publish(e) for g, e in batch.entries.items()]; self.in_flight, self.open =",
     ),
     "strict judged against the durable head": (Sequencer, "submit", "!= group.assigned_head", "!= group.durable_head"),
-    "outcomes forgotten at a restart": (Session, "load", "session.put(seq, ", "("),
+    "outcomes forgotten at a restart": (Session, "load", "in state.outcomes", "in ()"),
     "names not looked up": (Sequencer, "submit", "if session.knows(seq):", "if False:"),
     "predecessors not looked up": (Sequencer, "submit", "and not followed", "and False"),
     "the head is not rolled back": (Group, "roll_back", "= self.durable_head, self.durable_chain", "= self.assigned_head, self.assigned_chain"),

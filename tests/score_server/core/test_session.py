@@ -176,10 +176,10 @@ def test_a_session_holds_what_dicts_would_hold(seed: int) -> None:
         record = Record(choose.randint(0, 9), choose.choice("gh"), 0, 0, choose.random() < 0.3)
         known = seq in plain.outcomes or seq in plain.refusals or seq in plain.pinned
         assert made.is_new(range(seq, seq + 1)) is not (known or seq <= plain.settled)
-        match choose.choice(("add", "put", "take back", "run", "settle", "refuse", "not")):
-            case "add" if made.is_new(range(seq, seq + 1)):
-                made.add(seq, record)
-                plain.put(seq, record)
+        match choose.choice(("take", "put", "take back", "run", "settle", "refuse", "not")):
+            case "take" if record.position and made.is_new(range(seq, seq + 1)):
+                made.take(seq, *record[:4])
+                plain.put(seq, record._replace(pinned=False))
             case "put":
                 made.put(seq, record)
                 plain.put(seq, record)

@@ -305,7 +305,7 @@ class Sequencer:
             assert refusal is not None
             self._refuse(connection, message, refusal)
         elif record.position:
-            self._take(connection, message, record)
+            self._take(connection, message, record.position, record.number)
         else:
             self._refuse(connection, message, Refusal(VOIDED, 0, "", record.number))
 
@@ -322,9 +322,8 @@ class Sequencer:
         group.number = session.number = number
         batch.undo.append((session, (seq,), None))
         batch.outcomes.setdefault(session, set()).add(seq)
-        record = new(Record, (entry.position, group.name, number, message.seen, False, 0))
-        session.add(seq, record)
-        self._take(connection, message, record)
+        session.take(seq, entry.position, group.name, number, message.seen)
+        self._take(connection, message, entry.position, number)
 
     def _begin(self, group: Group) -> None:
         """The store is to have a row for it."""
@@ -340,11 +339,10 @@ class Sequencer:
         session.number = self.open.number
         self._touched[session] = None
 
-    def _take(self, connection: int, message: Submit, record: Record) -> None:
-        position = record.position
+    def _take(self, connection: int, message: Submit, position: int, number: int) -> None:
         taken, size = new(Taken, (message.seq, position)), len(message.payload)
         answer = new(Answer, (connection, message.channel, taken, position, None, size))
-        self._hold(record.number, answer)
+        self._hold(number, answer)
 
     def _refuse(
         self, connection: int, message: Submit, refusal: Refusal, session: Session | None = None

@@ -56,13 +56,13 @@ class Refusal(NamedTuple):
 class Session:
     """One author's names.  The sequencer changes it; nobody else does.
 
-    A session whose author waits for each answer, as most do, has one outcome that is not settled, and nothing
-    pinned or refused.  There are many of them, so there is a dict only where there is more.
+    A session whose author waits for each answer, as most do, has one submission that is taken and not settled, and
+    nothing pinned or refused.  There are many of them, so there is a dict only where there is more.
     """
 
     __slots__ = (
-        "_many", "_record", "_seq", "connection", "dropped", "id", "label", "last_taken", "last_used_ms", "number",
-        "pinned", "refusals", "settled",
+        "_group", "_many", "_number", "_position", "_seen", "_seq", "connection", "dropped", "id", "label",
+        "last_taken", "last_used_ms", "number", "pinned", "refusals", "settled",
     )  # fmt: skip
 
     def __init__(self, id: bytes, label: str, last_used_ms: int, settled: int = 0) -> None:
@@ -70,9 +70,9 @@ class Session:
         self.label = label
         self.last_used_ms = last_used_ms
         self.settled = settled
-        # What is not settled: one outcome and its seq, which is 0 if there is none; or all of them.
-        self._seq = 0
-        self._record: Record | None = None
+        # What is not settled: at most one that was taken (its seq is 0 if there is none), or all in a dict.
+        self._seq = self._position = self._number = self._seen = 0
+        self._group = ""
         self._many: dict[int, Record] | None = None
         self.pinned: dict[int, Record] | None = None  # seq <= settled, oldest pin first
         self.refusals: dict[int, Refusal] | None = None
@@ -86,7 +86,10 @@ class Session:
         """The session as the store has it."""
         session = cls(state.session, state.label, state.last_used_ms, state.settled)
         for seq, position, group, pinned, seen in state.outcomes:
-            session.put(seq, Record(position, group, 0, seen, pinned))
+            if pinned:
+                session.put(seq, Record(position, group, 0, seen, pinned))
+            else:
+                session.take(seq, position, group, 0, seen)
         return session
 
     # ------------------------------------------------------------ looking up
@@ -95,12 +98,15 @@ class Session:
         """All that are not settled, to be looked at only."""
         if self._many is not None:
             return self._many
-        return {self._seq: self._record} if self._record is not None else {}
+        return {self._seq: self._one()} if self._seq else {}
+
+    def _one(self) -> Record:
+        return new(Record, (self._position, self._group, self._number, self._seen, False, 0))
 
     def find(self, seq: int) -> Record | None:
         """The lasting outcome of *seq*, durable or on its way."""
-        if seq == self._seq:
-            return self._record
+        if seq == self._seq != 0:
+            return self._one()
         if self._many is not None and seq in self._many:
             return self._many[seq]
         return self.pinned.get(seq) if self.pinned is not None else None
@@ -112,7 +118,7 @@ class Session:
     def knows(self, seq: int) -> bool:
         """Whether *seq* has an outcome, or was refused."""
         return (
-            seq == self._seq
+            seq == self._seq != 0
             or (self._many is not None and seq in self._many)
             or (self.refusals is not None and seq in self.refusals)
             or (self.pinned is not None and seq in self.pinned)
@@ -129,8 +135,8 @@ class Session:
 
     def count(self) -> int:
         """Outcomes that are not settled, refusals among them; noes that were promised as well."""
-        taken = len(self._many) if self._many is not None else int(self._record is not None)
-        return taken + len(self.refusals or ())
+        found = len(self._many) if self._many is not None else int(self._seq != 0)
+        return found + len(self.refusals or ())
 
     def unsettled(self) -> int:
         """Submissions whose answers the author has not declared settled."""
@@ -138,11 +144,11 @@ class Session:
 
     def voided(self) -> int:
         """Promised noes for names that the author has not settled."""
-        return sum(1 for r in self.outcomes().values() if not r.position)
+        return sum(1 for r in (self._many or {}).values() if not r.position)
 
     def is_empty(self) -> bool:
         """No outcome that anybody could ask for is left."""
-        return not self.outcomes() and not self.pinned
+        return not (self._seq or self._many or self.pinned)
 
     def taken_in(self, group: str) -> list[tuple[int, Record]]:
         """What was taken in *group*, settled or not."""
@@ -152,27 +158,25 @@ class Session:
     def hold(self, group: str) -> int | None:
         """What its author may still have to be told: entries of *group* behind this place."""
         if self._many is None:  # quick: all sessions are asked, one after the other
-            record = self._record
-            return record.seen if record is not None and record.group == group else None
+            return self._seen if self._seq and self._group == group else None
         seen = [r.seen for r in self._many.values() if r.group == group]
         return min(seen, default=None)
 
     # ------------------------------------------------------------ changing
 
-    def add(self, seq: int, record: Record) -> None:
-        """Set the outcome of *seq*, of which nothing is known yet and which is not settled."""
-        if self._many is not None:
-            self._many[seq] = record
-        elif self._record is None:
-            self._seq, self._record = seq, record
+    def take(self, seq: int, position: int, group: str, number: int, seen: int) -> None:
+        """*seq*, of which nothing is known yet and which is not settled, is taken."""
+        if self._many is None and not self._seq:
+            self._seq, self._position, self._group = seq, position, group
+            self._number, self._seen = number, seen
         else:
-            self._all()[seq] = record
+            self._all()[seq] = new(Record, (position, group, number, seen, False, 0))
 
     def _all(self) -> dict[int, Record]:
         """What is not settled, in a dict from now on."""
         if self._many is None:
             self._many = self.outcomes()
-            self._seq, self._record = 0, None
+            self._seq = 0
         return self._many
 
     def put(self, seq: int, record: Record | None) -> None:
@@ -182,10 +186,10 @@ class Session:
                 self._pin(seq, record)
             elif self.pinned is not None:  # settled meanwhile, and nobody asked: forgotten
                 self.pinned.pop(seq, None)
-        elif seq == self._seq:
-            self._seq, self._record = (seq, record) if record is not None else (0, None)
         elif record is not None:
-            self.add(seq, record)
+            self._all()[seq] = record
+        elif seq == self._seq:
+            self._seq = 0
         elif self._many is not None:
             self._many.pop(seq, None)
 
@@ -220,28 +224,25 @@ class Session:
         if upto <= self.settled:
             return
         self.settled = upto
-        for seq, record in self._take_out(upto):
-            if record.position and seq > self.last_taken:
-                self.last_taken = seq
-            if record.pinned:
-                self._pin(seq, record)
+        if self._many is not None:
+            self._settle_many(self._many, upto)
+        elif 0 < self._seq <= upto:
+            self.last_taken = max(self.last_taken, self._seq)
+            self._seq = 0
         if self.pinned is not None:
             self._bound_pins(self.pinned, pinned_max)
         if self.refusals is not None:
             left = {seq: refusal for seq, refusal in self.refusals.items() if seq > upto}
             self.refusals = left or None
 
-    def _take_out(self, upto: int) -> list[tuple[int, Record]]:
-        """The outcomes up to *upto*, which are among the others no more."""
-        many, seq, record = self._many, self._seq, self._record
-        if many is not None:
-            found = [(seq, many.pop(seq)) for seq in [seq for seq in many if seq <= upto]]
-            self._many = many or None
-            return found
-        if record is None or seq > upto:
-            return []
-        self._seq, self._record = 0, None
-        return [(seq, record)]
+    def _settle_many(self, many: dict[int, Record], upto: int) -> None:
+        for seq in [seq for seq in many if seq <= upto]:
+            record = many.pop(seq)
+            if record.position and seq > self.last_taken:
+                self.last_taken = seq
+            if record.pinned:
+                self._pin(seq, record)
+        self._many = many or None
 
     def _pin(self, seq: int, record: Record) -> None:
         if self.pinned is None:
