@@ -1,19 +1,25 @@
-"""Row 4: a hundred sets as one atomic change, in one round trip."""
+"""Row 4: a hundred sets as one atomic change, in one round trip.
+
+The lines "one set (the floor)" are the same contenders with one set in place of a hundred, in turn with the others:
+what a call takes whatever it carries.  A goal that is below ours can be reached by no handling of the pairs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from .. import servers
-from ..peers import KEYS, Setter, redis_client, score_map
+from ..peers import KEYS, Setter, redis_client, redis_set, score_map, score_set
 from ..results import Result, judge, rate_of
 from ..rounds import Contender, Opened, compare
 from . import Scale
 
 TITLE = "100 sets as one change"
 SETS = 100
+FLOOR = ", one set (the floor)"
 
 
 def _score_batch(durable: bool) -> Callable[[], Any]:
@@ -61,12 +67,22 @@ def run(scale: Scale) -> Result:
         Contender("score update, SQLite", _score_update(True)),
         Contender("score batch, SQLite", _score_batch(True)),
         Contender("redis HSET mapping, appendfsync always", _redis(True)),
+        Contender(f"score, memory{FLOOR}", score_set(False)),
+        Contender(f"redis, no persistence{FLOOR}", redis_set(False)),
+        Contender(f"score, SQLite{FLOOR}", score_set(True)),
+        Contender(f"redis, appendfsync always{FLOOR}", redis_set(True)),
     ]
     result = Result(4, TITLE)
     result.figures = compare(
         4, "100 sets", contenders, rounds=scale.pick(1, 4, 8), count=scale.pick(20, 250, 1000),
         per=SETS,
     )  # fmt: skip
+    result.figures = [
+        replace(figure, work="1 set", rate=figure.rate / SETS)
+        if figure.who.endswith(FLOOR) and figure.rate
+        else figure
+        for figure in result.figures
+    ]
     for how in ("update", "batch"):
         for store, peer in (("memory", "no persistence"), ("SQLite", "appendfsync always")):
             for cores in ("same", "separate"):

@@ -5,6 +5,13 @@ key.  Ours follow in two ways: ``watch()`` tells each change with its old and ne
 the view current, many changes at a time.  Watchers share a few processes, each of which reads its own
 one after the other until all of them have everything; the buffers between (the kernel's, redis's, score's
 log) hold what is not read yet.
+
+Two lines are limits.  "Decode and hash alone" is what the watchers' processes do with the same entries if no server,
+writer, socket and check of a field takes anything: per run of entries one call of cbor2 for the entries and one for
+their payloads, per entry one BLAKE2b, and one ``dict.update``.  Five times redis-py's rate is to be held against it:
+where the goal is above half of this line, a watcher has for all the rest less than these calls take, and a tenth of
+what redis-py's subscriber takes in all.  "Writer alone" is how fast a blocking writer sets the keys when nobody
+watches, as deliveries: no watcher can be told more.
 """
 
 from __future__ import annotations
@@ -17,6 +24,11 @@ from contextlib import ExitStack
 from typing import Any
 
 import score
+from score.runs import RUN_ENTRIES_MAX
+from score_server.wire.codec import decode_columns
+from score_server.wire.entry import Entry, chains_behind, encode_run
+from score_server.wire.heads import ARRAY, head
+from ucore.codes import OPS_VERSION, PUT
 
 from .. import crowd, lean, machine, servers
 from ..peers import redis_client
@@ -83,6 +95,39 @@ class Followers(Views):
         for view in self._views:
             view.wait_for(lambda view=view: view.get(f"key {last % KEYS}") == last)  # type: ignore[misc]
         return time.monotonic()
+
+
+class DecodeAndHash:
+    """What cannot be left out, for some watchers in one process: their entries are here already."""
+
+    # What the bytes of all the entries, and of all their payloads, begin with.
+    ENTRY = head(len(Entry._fields), ARRAY)
+    PAYLOAD = head(2, ARRAY) + head(OPS_VERSION) + head(5, ARRAY) + head(PUT) + head(0) + head(0)
+
+    def __init__(self, index: int, _port: int, _: str, counts: list[int], changes: int) -> None:
+        self._count, self._changes = counts[index], changes
+
+    def prepare(self) -> None:
+        payloads = [lean.put(f"key {i % KEYS}", i) for i in range(self._changes)]
+        first = Entry(1, 0, 1_790_000_000_000, bytes(16), 1, "lean", payloads[0])
+        encoded, _ = encode_run(first, payloads, bytes(16))
+        starts = range(0, len(encoded), RUN_ENTRIES_MAX)
+        self._runs = [encoded[start : start + RUN_ENTRIES_MAX] for start in starts]
+
+    def work(self) -> float:
+        for _ in range(self._count):
+            current: dict[Any, Any] = {}
+            chain = bytes(16)
+            for run in self._runs:
+                columns: Any = decode_columns(run, self.ENTRY, len(Entry._fields))
+                pairs: Any = decode_columns(columns[-1], self.PAYLOAD, 2)
+                current.update(zip(*pairs, strict=True))
+                chain = chains_behind(chain, run)[-1]
+            assert len(current) == min(KEYS, self._changes)
+        return time.monotonic()
+
+    def end(self) -> None:
+        pass
 
 
 class RedisSubscribers:
@@ -173,13 +218,38 @@ class Writer:
         return pipelined
 
 
+class WriterAlone:
+    """One process, and nobody watches; its result is the seconds that the changes took."""
+
+    def __init__(self, _index: int, port: int, channel: str, changes: int) -> None:
+        self._writer = Writer("score", port, channel, changes, False)
+        self.prepare, self.end = self._writer.prepare, self._writer.end
+
+    def work(self) -> float:
+        begun = self._writer.work()
+        return time.monotonic() - begun
+
+
+class Nobody:
+    """In the writer's place, where the watchers have all that they need."""
+
+    def prepare(self) -> None:
+        pass
+
+    def work(self) -> float:
+        return time.monotonic()
+
+    def end(self) -> None:
+        pass
+
+
 class Member:
     """Process 0 writes, the others watch."""
 
     def __init__(
         self,
         index: int,
-        watchers: type[Views] | type[RedisSubscribers],
+        watchers: type[Views] | type[RedisSubscribers] | type[DecodeAndHash],
         port: int,
         channel: str,
         counts: list[int],
@@ -187,7 +257,9 @@ class Member:
         pipelined: bool,
     ) -> None:
         self._job: Any
-        if index == 0:
+        if index == 0 and watchers is DecodeAndHash:
+            self._job = Nobody()
+        elif index == 0:
             kind = "redis" if watchers is RedisSubscribers else "score"
             self._job = Writer(kind, port, channel, changes, pipelined)
         else:
@@ -197,6 +269,9 @@ class Member:
 
 REDIS = "redis-py pub/sub"
 CONTENDERS = {"score, watch": Watches, "score, wait_for": Followers, REDIS: RedisSubscribers}
+# They are given as deliveries as well.
+LIMIT_ROUNDS = 3
+DECODING, ALONE = "decode and hash alone (the limit)", "writer alone, no watchers (the limit)"
 
 
 def run(scale: Scale) -> Result:
@@ -217,6 +292,8 @@ def run(scale: Scale) -> Result:
             for how in WRITERS:
                 work = f"{size:,} watchers, {changes:,} changes, writer {how}"
                 rates = _measure(many, ports, size, changes, how, rounds)
+                limit = _alone if how == BLOCKING else _decoding
+                rates |= limit(many, ours.port, size, changes)
                 result.figures += [
                     Figure(6, work, name, "both", rate=rate, note="deliveries")
                     for name, rate in rates.items()
@@ -227,6 +304,25 @@ def run(scale: Scale) -> Result:
                         verdict = judge(6, goal, rates[name], rates.get(REDIS), 5.0, most=False)
                         result.verdicts.append(verdict)
     return result
+
+
+def _decoding(many: crowd.Crowd, port: int, size: int, changes: int) -> dict[str, float]:
+    """The limit of whoever follows."""
+    counts = list(crowd.spread(size, PROCESSES))
+    seconds = []
+    for _ in range(LIMIT_ROUNDS):
+        begun, *ended = many.run(Member, DecodeAndHash, port, "", counts, changes, False)
+        seconds.append(max(ended) - begun)
+    return {DECODING: size * changes / statistics.median(seconds)}
+
+
+def _alone(many: crowd.Crowd, port: int, size: int, changes: int) -> dict[str, float]:
+    """The limit of whoever waits for a blocking writer."""
+    seconds = [
+        many.run(WriterAlone, port, f"alone {size} {turn}", changes, size=1)[0]
+        for turn in range(LIMIT_ROUNDS)
+    ]
+    return {ALONE: size * changes / statistics.median(seconds)}
 
 
 def _measure(
