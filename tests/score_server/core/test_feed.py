@@ -7,7 +7,7 @@ import pytest
 from score_server.core import feed as feed_module
 from score_server.core.cursor import Cursor, Due, Loading
 from score_server.core.events import ReadSlice, ReadSnapshot
-from score_server.core.feed import REPLY_BYTES, SLICE_BYTES_MAX, Feed
+from score_server.core.feed import PART_BYTES_MAX, REPLY_BYTES, SLICE_BYTES_MAX, Feed
 from score_server.core.few import plus
 from score_server.core.group import Group
 from score_server.core.peer import Peer
@@ -117,6 +117,34 @@ def test_what_memory_does_not_have_is_read_once_for_all_at_the_same_place() -> N
     assert not feed.stir(one)  # its slice is used up, and the next one has been asked for
     assert len(feed.reads) == 2
     assert served(feed, two, 1) == [Entries(2, [b"e2"])]
+
+
+def test_who_reads_catches_up_with_who_writes() -> None:
+    """A slice is longer than what was written since the one before, for as long as nothing comes from memory."""
+    feed, made = Feed(), group(stored=9)
+    cursor = join(made)
+    ask(cursor, 7)
+    made.log_bytes = 10**9
+    sizes = []
+    for after, written in enumerate((3_000, 20_000, 0, 10**6, 0)):
+        assert not feed.stir(cursor)
+        made.log_bytes += written
+        assert not feed.stir(cursor)
+        slice_read(feed, made, after, rows(after + 1))
+        served(feed, cursor)
+        (read,) = feed.reads
+        assert isinstance(read, ReadSlice)
+        feed.reads.clear()
+        sizes.append(read.bytes_max)
+    assert sizes == [SLICE_BYTES_MAX, SLICE_BYTES_MAX, 40_000, SLICE_BYTES_MAX, PART_BYTES_MAX]
+    made.recent = type(made.recent)(5)
+    publish(made, 6, 7)
+    assert served(feed, cursor) == [Entries(1, [b"e6", b"e7"]), Synced(7, 7)]  # from memory
+    made.log_bytes += 10**6
+    made.recent, made.durable_head = type(made.recent)(9), 9
+    ask(cursor, 9)
+    assert not feed.stir(cursor)
+    assert feed.reads == [ReadSlice("g", 7, SLICE_BYTES_MAX)]  # as at first
 
 
 def test_catching_up_ends_in_memory() -> None:

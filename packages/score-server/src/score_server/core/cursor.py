@@ -48,7 +48,8 @@ class Cursor:
     """One open channel.  *position*: the last entry that was handed out, or the snapshot's."""
 
     __slots__ = (
-        "channel", "credit", "grant", "group", "is_ready", "line", "loading", "peer", "position", "reading", "slice",
+        "channel", "credit", "grant", "group", "is_ready", "line", "loading", "log_bytes", "peer", "position",
+        "reading", "slice",
     )  # fmt: skip
 
     def __init__(self, peer: Peer, channel: int, group: Group, position: int) -> None:
@@ -63,6 +64,8 @@ class Cursor:
         self.loading: Loading | None = None
         self.reading = False  # a slice, or a part of the snapshot, has been asked for
         self.slice: tuple[list[int], list[bytes]] | None = None  # what was read for it
+        # Its group's, when it asked for its latest slice; 0 as soon as it has been fed from memory since.
+        self.log_bytes = 0
 
     def wants(self) -> bool:
         """There is something durable that may be sent."""

@@ -24,11 +24,13 @@ from .rows import new
 
 # A commit may have to wait for the reading of one.  The slowest hundredth of the sets beside the making of a
 # snapshot of 100,000 entries took 2.2 ms with 32 KiB, 1.0 with 8; reading it all takes as long with either.
+# But who reads is to catch up with who writes, and may get one slice for each commit, or for each turn of all followers:
+# a slice is also twice as long as what was written since the one before, up to ``PART_BYTES_MAX``.
 SLICE_BYTES_MAX = 8 * 1024
 RECENT_BYTES_TOTAL_MAX = 64 * 1024 * 1024
 # A part of a snapshot is quickly read: nothing in it has to be looked at one by one.
 PART_BYTES_MAX = 256 * 1024
-SLICES_TOTAL_MAX = 256  # 2 MiB of slices, or 64 of parts
+SLICES_TOTAL_MAX = 256  # 2 MiB of the usual slices, or 64 of the longest
 # One Entries message is at most this long (or one entry), well inside a frame; see also ENTRIES_MAX.
 ENTRIES_BYTES_MAX = 1024 * 1024
 REPLY_BYTES = 32  # what a reply counts for in the output's budget
@@ -74,7 +76,7 @@ class Feed:
         self._holders.pop(cursor, None)
 
     def slice_of_log(self, group: str, after: int) -> ReadSlice:
-        """What is asked of the store for a cursor that stands at *after*."""
+        """What is asked of the store for a cursor that stands at *after*, or more of it."""
         return ReadSlice(group, after, SLICE_BYTES_MAX)
 
     def part_of_snapshot(self, group: str, position: int, offset: int) -> ReadSnapshot:
@@ -132,11 +134,21 @@ class Feed:
             read = self.slice_of_log(cursor.group.name, cursor.position)
         if not cursor.reading:
             cursor.reading = True
+            enough = self._enough(cursor, read)
             waiting = self._waiting.setdefault(read, [])
             if not waiting:
-                self.reads.append(read)
+                self.reads.append(enough)
             waiting.append(cursor)
         return False
+
+    def _enough(self, cursor: Cursor, read: Feedable) -> Feedable:
+        """*read*, of a length with which *cursor* comes nearer to the head."""
+        if isinstance(read, ReadSnapshot):
+            return read
+        now, before = cursor.group.log_bytes, cursor.log_bytes
+        cursor.log_bytes = now
+        written = now - before if before else 0
+        return read._replace(bytes_max=min(max(SLICE_BYTES_MAX, 2 * written), PART_BYTES_MAX))
 
     def serve(self, cursor: Cursor, bytes_max: int, out: list[Output]) -> int:
         """Move what *cursor* has, entries before the replies that need them, to *out* until
@@ -174,6 +186,7 @@ class Feed:
         if start is not None:
             if cursor.slice is not None:
                 self.forget(cursor)
+            cursor.log_bytes = 0
             return recent.positions, recent.encoded, start
         if cursor.slice is not None:
             positions, encoded = cursor.slice
