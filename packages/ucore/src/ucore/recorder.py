@@ -186,7 +186,7 @@ class Recorder:
 
     @property
     def results(self) -> list[Any]:
-        """After the block: what each operation gave, in order; containers as plain builtins."""
+        """After the block: what each operation gave, in order; containers it removed as plain builtins."""
         if self._log.results is None:
             raise RuntimeError("the results are there when the batch has been applied")
         return self._log.results
