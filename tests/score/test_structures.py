@@ -6,7 +6,7 @@ import copy
 import json
 import pickle
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -224,6 +224,26 @@ def test_a_change_elsewhere_is_no_conflict(client: Client) -> None:
     del mine["a"]
     with pytest.raises(score.ConflictError):
         theirs["a"][0] = 9
+
+
+@pytest.mark.parametrize(
+    "decide",
+    [lambda v: v.remove([1]), lambda v: v.sort(), lambda v: v.__imul__(2)],
+    ids=["remove", "sort", "repeat"],
+)
+def test_what_was_decided_by_the_content_of_elements_conflicts_with_a_change_inside_them(
+    client: Client, decide: Callable[[SVec[list[int]]], object]
+) -> None:
+    mine, theirs = SVec[list[int]](client, "v"), SVec[list[int]](client, "v")
+    mine.extend([[1], [0]])
+    theirs.sync()
+    mine[0].append(9)
+    with pytest.raises(score.ConflictError):
+        decide(theirs)  # would have removed [1, 9], or sent copies of [1]
+    assert theirs == mine == [[1, 9], [0]]
+    mine[0][0] = 5
+    theirs[0] = [7]  # decided by the place alone
+    assert theirs == [[7], [0]]
 
 
 def test_a_vec_behaves_like_a_list(client: Client) -> None:

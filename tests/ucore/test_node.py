@@ -114,6 +114,30 @@ def test_only_the_root_of_a_structure_of_its_own_takes_updates_and_dumps() -> No
     assert shared.dump() == [1, 1, None, [35, 0, 0, "a", 1]]
 
 
+def test_what_depends_on_the_content_of_containers_asks_for_everything_to_be_as_seen() -> None:
+    asked: list[Strict | None] = []
+
+    class Asked(Owner):
+        def submit(self, update: Update, strict: Strict | None) -> Applied:
+            asked.append(strict)
+            return super().submit(update, strict)
+
+    shared = Shared(Asked())
+    shared.update(leaves=[2, 1, 3], lists=[[2], [1], [3]])
+    for name, last in (("leaves", 1), ("lists", [1])):
+        v = shared[name]
+        asked.clear()
+        v.sort()
+        v.remove(last)
+        v *= 2
+        v[0] = last
+        node = Strict(v._id, None)
+        assert asked[:3] == (
+            [node, Strict(v._id, 0), node] if name == "leaves" else [Strict(None, None)] * 3
+        )
+        assert asked[3] == Strict(v._id, 0)
+
+
 def test_the_owner_comes_before_every_other_check() -> None:
     owner = Owner()
     m = Shared(owner)

@@ -83,12 +83,17 @@ class Container(Node):
             tree.verify_all()
         return tree
 
-    def _do(self, tree: Tree, plan: Plan | None) -> Any:
-        """Bring a planned operation into the order; its result, or its error raised."""
+    def _do(self, tree: Tree, plan: Plan | None, by_content: bool = False) -> Any:
+        """Bring a planned operation into the order; its result, or its error raised.
+
+        *by_content*: what was planned depends on what is in the elements, those that are containers too.
+        """
         if plan is None:
             return None
         update = Update([[plan.code, *self._id, *plan.arguments]])
         strict = None if plan.last == INTENT else Strict(self._id, plan.last)
+        if by_content and any(isinstance(element, Node) for element in self._elements()):
+            strict = Strict(None, None)  # a change inside an element is not one of this node
         applied = tree.submit(update, strict)
         if applied.failure is not None:
             raise applied.failure.error

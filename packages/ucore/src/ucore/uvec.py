@@ -66,7 +66,7 @@ class UVec(Container, list[T]):
 
     def remove(self, value: T, /) -> None:
         tree = self._begin()
-        self._do(tree, plan.remove(cast("list[Any]", self), value))
+        self._do(tree, plan.remove(cast("list[Any]", self), value), by_content=True)
 
     @overload
     def __setitem__(self, index: SupportsIndex, value: T, /) -> None: ...
@@ -86,7 +86,7 @@ class UVec(Container, list[T]):
 
     def __imul__(self, times: SupportsIndex, /) -> Self:
         tree = self._begin()
-        self._do(tree, plan.repeat(self._spec, cast("list[Any]", self), times))
+        self._do(tree, plan.repeat(self._spec, cast("list[Any]", self), times), by_content=True)
         return self
 
     def reverse(self) -> None:
@@ -99,7 +99,7 @@ class UVec(Container, list[T]):
         planned = plan.sort(cast("list[Any]", self), key, reverse)
         if tree.position != position:
             raise ValueError("list modified during sort")
-        self._do(tree, planned)
+        self._do(tree, planned, by_content=True)
 
     def batch(self) -> Batch[VecRecorder[T]]:
         """``with v.batch() as b:`` records changes on *b* and applies them as one at the end."""
