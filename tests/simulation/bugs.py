@@ -16,7 +16,7 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from score import client, conversation, replica, session, snapshot, view
-from score.tools import compaction
+from score.tools import compaction, pace
 from score_server.core import (
     compactors,
     core,
@@ -165,7 +165,7 @@ BUGS = [
     _bug("the store settles one too many",
          (sessions.Session.change, "self.settled, outcomes", "self.settled + 1, outcomes")),
     _bug("settling forgets what was asked for",
-         (sessions.Session.settle, "if pinned:", "if False:")),
+         (sessions.Session._settle_many, "if record.pinned:", "if False:")),
     _bug("a session is opened before it is durable",
          (S.give_birth, "failed, session.number", "failed, 0")),
     _bug("sessions expire too early",
@@ -302,6 +302,15 @@ BUGS = [
          (compaction.follow, "if group.tail_bytes > max(", "if 0 > max(")),
     _bug("a group that cannot be folded ends the making of snapshots",
          (compaction._try, "except (ScoreError, UCoreError) as error:", "except UCoreError as error:")),
+    # ------------------------------------------------ resting in between
+    _bug("rests are not counted",
+         (pace.Pace.rest, "self._left_s -= seconds", "pass")),
+    _bug("a rest may be longer than what is left of them",
+         (pace.Pace.rest, ", REST_S_MAX, self._left_s)", ", REST_S_MAX)")),
+    _bug("whoever has no rest left goes on by pieces",
+         (pace.Reading.read, "pace.may_rest and not is_there", "not is_there")),
+    _bug("nobody rests in between",
+         (pace.Reading.read, "pace.rest()", "pass")),
     # ------------------------------------------------ whole groups
     _bug("a deletion is told before it is durable",
          (deletion.Deletions.delete_known, "OVERLOADED, 0, text), number)", "OVERLOADED, 0, text), 0)")),
@@ -354,7 +363,7 @@ BUGS = [
     _bug("the effects of a failed batch are shown",
          (tree.Tree.apply, "del effects[noted:]", "pass")),
     _bug("a failed pop on an empty stack is not a failure",
-         (vec_ops.pop, "if not raw:", "if not raw: return None\n    if not raw:")),
+         (vec_ops.pop, "if not len(raw):", "if not len(raw): return None\n    if not len(raw):")),
 ]  # fmt: skip
 BY_NAME = {bug.name: bug for bug in BUGS}
 assert len(BY_NAME) == len(BUGS)

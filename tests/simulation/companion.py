@@ -24,7 +24,8 @@ from score_server.wire.messages import GroupPage, Hello, Join, WantSnapshot
 
 from .group_log import Log, Snapshot
 from .network import Connection, SimSurroundings
-from .workload import Op, Process
+from .plans import Op
+from .workload import Process
 
 if TYPE_CHECKING:
     from .oracle import Oracle
@@ -38,6 +39,7 @@ class Companion(Process):
 
     def __init__(self, world: World, number: int) -> None:
         super().__init__(world, number, [])
+        self.sluggishness = max(self.sluggishness, 0.3)  # it is asked for several at once
 
     def run(self) -> None:
         self.around = SimSurroundings(self.world, self, f"{self.world.seed}/{self.name}")

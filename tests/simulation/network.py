@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .world import World
 
 URL = "score://simulated:1"
+LATE_STEPS_MAX = 200
 
 
 class Pipe:
@@ -23,7 +24,7 @@ class Pipe:
     def __init__(self) -> None:
         self.data = bytearray()
         self.end: str | None = None
-        self.stalled_until = 0.0
+        self.stalled_until = self.ends_at = 0.0
         self.swallows = False  # half-open: nothing arrives, and nobody is told
 
     def put(self, data: bytes) -> None:
@@ -31,7 +32,8 @@ class Pipe:
             self.data += data
 
     def has_news(self, now: float) -> bool:
-        return (bool(self.data) or self.end is not None) and now >= self.stalled_until
+        has_ended = self.end is not None and now >= self.ends_at
+        return (bool(self.data) or has_ended) and now >= self.stalled_until
 
     def finish(self, end: str) -> None:
         if self.end is None and not self.swallows:
@@ -46,9 +48,10 @@ class Pipe:
 class Connection:
     """What the network knows of one connection."""
 
-    def __init__(self, number: int, label: str) -> None:
+    def __init__(self, number: int, label: str, window: int) -> None:
         self.number = number
         self.label = label
+        self.window = window
         self.to_server, self.to_client = Pipe(), Pipe()
         self.inbox = bytearray()  # has arrived at the client, was not received yet
         self.client_end: str | None = None
@@ -61,10 +64,20 @@ class Connection:
         return self.client_closed and self.server_closed
 
     @property
+    def takes_more(self) -> bool:
+        """Whether the client's kernel takes more than it holds for it."""
+        return self.client_end is None and len(self.inbox) < self.window
+
+    @property
+    def room(self) -> int:
+        """How much the server's kernel takes for the client."""
+        return self.window - len(self.to_client.data)
+
+    @property
     def is_moving(self) -> bool:
         """Whether something is on its way: bytes, or the word that it has ended."""
         there = not self.server_closed and bool(self.to_server.data or self.to_server.end)
-        is_read = not self.client_closed and self.client_end is None
+        is_read = not self.client_closed and self.takes_more
         return there or (is_read and bool(self.to_client.data or self.to_client.end))
 
     def cut(self, choose: random.Random) -> None:
@@ -136,9 +149,15 @@ class SimStream:
         raise TimeoutError("timed out in the simulation")
 
     def close(self) -> None:
-        connection = self._connection
+        connection, world = self._connection, self._world
+        pipe = connection.to_server
         connection.client_closed = True
-        connection.to_server.finish("eof")
+        if pipe.data and not world.healing:
+            # What was sent last may be on its way for longer than it takes to connect again.
+            late_s = world.choose.choice((0, LATE_STEPS_MAX)) * world.step_s
+            pipe.stalled_until = max(pipe.stalled_until, world.now + late_s * world.choose.random())
+            pipe.ends_at = pipe.stalled_until + late_s * world.choose.random()
+        pipe.finish("eof")
         connection.to_client.data.clear()
 
 
@@ -149,11 +168,13 @@ class SimSurroundings:
         self._world = world
         self._process = process
         self._seed = seed
+        self.slept_s = 0.0
 
     def monotonic(self) -> float:
         return self._world.now
 
     def sleep(self, seconds: float) -> None:
+        self.slept_s += seconds
         self._process.task.pause("sleep", lambda: False, self._world.now + seconds)
 
     def random(self) -> random.Random:

@@ -48,6 +48,7 @@ PROMISES = {
     "P7": "an unknown outcome resolves to exactly one answer",
     "P8": "once faults stop and each client has synced, all replicas are equal",
     "asks": "snapshots are asked for where a log has grown long, and then made",
+    "rests": "who makes snapshots rests in between, and not for longer than it may",
     "protocol": "nobody breaks the protocol, nothing raises what is not documented",
 }
 
@@ -410,7 +411,7 @@ class Oracle:
             open_still = call.state in ("unknown", "died") and name == call.names[-1]
             if self.forgets:
                 return
-            if open_still and unused_ms < self.retention_ms:
+            if (open_still or before is not None) and unused_ms < self.retention_ms:
                 self.fail("P2", f"{token} expired after {unused_ms} of {self.retention_ms} ms")
             return
         if before is not None and before != (verdict, position):

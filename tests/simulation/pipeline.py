@@ -15,7 +15,8 @@ from .network import URL
 from .oracle import Call, Name
 
 if TYPE_CHECKING:
-    from .workload import Op, Process
+    from .plans import Op
+    from .workload import Process
 
 
 class Pipeline:

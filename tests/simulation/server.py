@@ -132,7 +132,7 @@ class SimServer:
     def possible_events(self) -> list[tuple[str, Callable[[], None]]]:
         """What could happen next in this process: (part, event)."""
         found: list[tuple[str, Callable[[], None]]] = []
-        found += [("server", lambda n=n: self.flush(n)) for n in self.woken]  # type: ignore[misc]
+        found += [("server", lambda n=n: self.flush(n)) for n in self.woken if self.has_output(n)]  # type: ignore[misc]
         if self.commit is not None or self.reads:
             found.append(("disk", self._disk_works))
         if self._world.clock_ms() >= self.core.next_deadline_ms():
@@ -140,6 +140,13 @@ class SimServer:
         if self.stopping and self.core.stopped and not self.peers:
             found.append(("server", self._exit))
         return found
+
+    def has_output(self, number: int) -> bool:
+        """Whether that connection is owed something, and the kernel takes it (as of whoever is gone)."""
+        if number not in self.woken:
+            return False
+        connection = self.peers[number].connection
+        return connection.client_closed or connection.room > 0
 
     def next_moment(self) -> float:
         """When something is due here, as nothing can happen before."""
@@ -160,7 +167,8 @@ class SimServer:
     def flush(self, number: int) -> None:
         """Send *number* some of what it is owed; close it after the last."""
         peer = self.peers[number]
-        messages = self.core.output(number, self._world.choose.choice(OUTPUT_BYTES))
+        size = min(self._world.choose.choice(OUTPUT_BYTES), max(1, peer.connection.room))
+        messages = self.core.output(number, size)
         self._do(self.core.take_effects())
         for message in messages:
             if type(message) is SessionOpened:

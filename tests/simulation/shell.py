@@ -43,6 +43,7 @@ STOP_S_MAX = 2 * server.STOP_S_MAX + 1.0  # for the connections, then for what w
 # With nothing in the way: a goodbye, and lingering for whoever does not answer it.
 STOP_S_MAX_AT_THE_END = 2.0
 CLOSING_S_MAX = endpoint.CLOSING_S_MAX + endpoint.LINGER_S_MAX
+WINDOW_AT_THE_END = 1024 * 1024
 EVENTS_AT_THE_END_MAX = 20_000
 
 
@@ -238,6 +239,8 @@ class ShellServer:
         for sock in ended:
             if not sock.is_closed:
                 world.oracle.fail("protocol", f"connection {sock.connection.number} never ended")
+        for sock in self._files.values():
+            sock.connection.window = WINDOW_AT_THE_END  # whoever does not read holds up a stop
         there = [s for s in self._files.values() if not s.is_closed and s.end is None]
         self.stop()
         self._step_until(lambda: world.server is not self)

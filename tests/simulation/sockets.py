@@ -153,7 +153,7 @@ class SimSocket(SimFile):
         return found
 
     def _room(self) -> int:
-        return self._world.window - len(self.connection.to_client.data) - self._lost
+        return self.connection.room - self._lost
 
     # ------------------------------------------------------------ for the server
 

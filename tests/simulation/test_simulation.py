@@ -31,6 +31,7 @@ SAMPLE = (
     "nodes are renumbered in a batch",
     "trim without comparing the digests",
     "groups that nobody uses stay in memory",
+    "whoever has no rest left goes on by pieces",
 )
 SEEDS_FOR_THE_SAMPLE = 100
 # A change of the product may take away the text that a bug replaces.  ``nox -s simulate -- --bugs``

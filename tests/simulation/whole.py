@@ -1,4 +1,5 @@
-"""What simulated programs do with whole groups: snapshots, right ones and wrong ones, imports, deletions.
+"""What simulated programs do with whole groups: snapshots, right ones and wrong ones, imports, deletions, and
+what others do meanwhile.
 
 A compactor is the real one (``score.tools.compaction``), on two simulated clients; what stops or kills a program
 in any of its calls stops or kills it between any two steps of that.
@@ -6,6 +7,7 @@ in any of its calls stops or kills it between any two steps of that.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,9 +23,13 @@ from score_server.wire import codec
 from score_server.wire import messages as wire
 from score_server.wire.entry import snapshot_digest
 
+from .oracle import BEFORE, Answer
+from .pipeline import Pipeline
+
 if TYPE_CHECKING:
     from .oracle import Call
-    from .workload import Op, Process
+    from .plans import Op
+    from .workload import Process
 
 # What others may do to a compactor at any time; anything else that the server refuses is a mistake of somebody.
 OVERTAKEN = ("did not keep a candidate", f"(verdict {wire.BROKEN})")
@@ -153,6 +159,67 @@ def import_(process: Process, call: Call, op: Op) -> None:
 def stay_away(process: Process, call: Call, op: Op) -> None:
     """Do nothing, while others go on and trim."""
     process.around.sleep(process.world.step_s * (100 + 10 * op.numbers[0]))
+
+
+def overtaken(process: Process, call: Call, op: Op) -> None:
+    """A strict change whose author's connection is lost while it decides; meanwhile others change the group,
+    and mostly make a snapshot of it, so that joining again loads what the author has not seen.
+
+    It may only be taken if nothing has come of that.
+    """
+    structure = process.structure(op.group)
+    is_map = op.group[0] == "m"
+    try:
+        with structure.transaction() as t:
+            seen = t.get("k1") if is_map else list(t)
+            _lose_link(process)
+            Pipeline(process, op._replace(what="pipeline", numbers=(0, 1, 0))).run()
+            if op.numbers[0] % 5:
+                compact(process, call, op)
+                _lose_link(process)
+            process.sluggishness = 0.7  # so that much has arrived when it goes on
+            if is_map:
+                t["t1"] = op.tag
+            else:
+                t.append(op.tag)
+    finally:
+        process.sluggishness = process.world.sluggishness
+    answer: Answer = BEFORE, lambda before: (before.get("k1") if is_map else before) == seen
+    incarnation = structure._view.replica.incarnation
+    process.world.oracle.done(call, answer, None, structure.position, incarnation)
+
+
+def load_slowly(process: Process, call: Call, op: Op) -> None:
+    """Somebody begins to load a snapshot, and reads on only when another one has taken its place."""
+    fold = Fold(op.group)
+    is_first = True
+
+    def load(link: Link, deadline: Deadline) -> None:
+        nonlocal is_first
+        channel = join(link, fold, deadline)
+        if is_first:
+            is_first = False
+            Pipeline(process, op._replace(what="pipeline", numbers=(0, 1, 0))).run()
+            compact(process, call, op)
+        number = link.conversation.next_number()
+        link.conversation.send(wire.Sync(channel, number))
+        link.ask(("request", number), deadline, channel)
+
+    process.window = 50  # what is read is all that comes
+    try:
+        slow = process.another_client()
+    finally:
+        process.window = process.world.window
+    with slow, slow.deadline(10 * process.world.timeout_s):
+        slow.perform(load)
+
+
+def _lose_link(process: Process) -> None:
+    """As a call does that is in too much of a hurry."""
+    assert process.client is not None
+    hurry = process.client.deadline(process.world.step_s / 1_000)
+    with contextlib.suppress(score.DeadlineExceeded), hurry:
+        process.client.ping()
 
 
 def verify(process: Process, call: Call, op: Op) -> None:

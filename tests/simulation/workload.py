@@ -1,16 +1,13 @@
-"""What the simulated programs do: plans made from the seed, and the real client that carries them out.
+"""What the simulated programs do: the real client carries out their plans (``plans``).
 
-A plan is made before the run, so that leaving an operation out (``shrink``) changes nothing about the others.
-Every value is written once, so that a change done twice shows.  Operations marked *late* wait until the
-faults have stopped.
+Every value is written once, so that a change done twice shows.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import score
 from score import SMap, SStack, SVec
@@ -22,6 +19,7 @@ from .baton import Task
 from .network import URL, SimSurroundings
 from .oracle import BEFORE, Answer, Call, Name, token_of
 from .pipeline import Pipeline
+from .plans import Op
 
 if TYPE_CHECKING:
     from .world import World
@@ -39,75 +37,6 @@ NOTHING = (
 )  # fmt: skip
 
 
-class Op(NamedTuple):
-    """One operation of a plan."""
-
-    what: str
-    group: str
-    numbers: tuple[int, int, int]
-    tag: str
-    late: bool
-
-
-MUTATORS = {
-    "m": ("put", "put", "increment", "increment", "discard", "pop", "setdefault", "put_list",
-          "nested", "nested", "batch", "batch_fails", "put_text", "pipeline", "transaction", "transaction", "try", "look"),
-    "v": ("append", "append", "extend", "insert", "insert", "set", "pop_last", "pop_first", "delete",
-          "batch", "pipeline", "transaction", "try", "look"),
-    "s": ("push", "push", "push", "pop_last", "pop_last", "batch", "pipeline"),
-}  # fmt: skip
-OTHERS = ("sync", "sync", "watch", "ask", "ask", "reopen", "renew", "groups", "hold")
-WHOLE = ("compact", "compact", "compact_wrongly", "verify")
-IMPORTED = "mi"  # what may begin with a snapshot of "m0"
-
-
-def make_plans(seed: int) -> list[list[Op]]:
-    """One list of operations for each client."""
-    choose = random.Random(f"{seed}/plan")
-    groups = choose.sample(["m0", "m1", "v0", "s0"], choose.choice((1, 1, 2, 3)))
-    others = choose.choice((0.1, 0.3, 0.5))
-    share = choose.choice((0.0, 0.1, 0.3))  # of what is done to whole groups
-    deletes = choose.choice((0.0, 0.0, 0.0, 0.3))
-    if share and "m0" in groups and choose.random() < 0.3:
-        groups.append(IMPORTED)
-    plans = []
-    for client in range(choose.choice((1, 2, 2, 3, 4))):
-        plan = []
-        count = choose.randrange(3, 14)
-        for index in range(count):
-            group = choose.choice(groups)
-            late = index >= count - 2
-            kinds = OTHERS if choose.random() < others else MUTATORS[group[0]]
-            if choose.random() < share:
-                kinds = WHOLE
-                if group == IMPORTED:
-                    kinds = (*WHOLE, "import_", "import_", "import_")
-                if not late and choose.random() < deletes:
-                    kinds = ("delete_group",)
-            numbers = (choose.randrange(100), choose.randrange(100), choose.randrange(1, 100))
-            plan.append(Op(choose.choice(kinds), group, numbers, f"{client}.{index}", late))
-        if choose.random() < 0.2:
-            # Somebody sits on a turn while everybody else expects to be served.
-            plan[-2] = plan[-2]._replace(what="hold", group=groups[0], numbers=(2, 0, 0))
-        plans.append(plan)
-    if share and choose.random() < 0.6:
-        plans.append(_reader(choose, groups[0], len(plans)))
-    return plans
-
-
-def _reader(choose: random.Random, group: str, client: int) -> list[Op]:
-    """Somebody who looks in now and then, and is behind what was trimmed meanwhile."""
-    plan = []
-    for index in range(choose.randrange(4, 10)):
-        what = ("watch", "stay_away")[index % 2]
-        if what == "watch" and choose.random() < 0.5:
-            strict = ("set", "delete", "pop_first") if group[0] == "v" else ()
-            what = choose.choice(("sync", "reopen", *MUTATORS[group[0]], *strict, *strict, *strict))
-        numbers = (choose.randrange(100), 2 * choose.randrange(50), choose.randrange(1, 100))
-        plan.append(Op(what, group, numbers, f"{client}.{index}", False))
-    return plan
-
-
 class Process:
     """One program and its client; when it is killed, another one goes on with its plan."""
 
@@ -118,6 +47,9 @@ class Process:
         self.at = 0
         self.life = 0
         self.doomed_sends = 0  # > 0: dies in the middle of that send
+        self.sluggishness = world.sluggishness  # how often it does not go on at once
+        self.held_until = 0.0
+        self.window = world.window  # of its next connection
         self.client: Client | None = None
         self.structures: dict[str, Any] = {}
         self.checked: dict[str, int] = {}
@@ -131,6 +63,7 @@ class Process:
         self.eras: dict[str, int] = {}  # the oracle's when each watch began
         self.kept: list[object] = []  # no structure dies by the garbage collector's choice
         self.is_at_barrier = False
+        self.found_disk_full = False
         self.was_refused = False  # by a server that is too busy, for the latest call
         self.hurried = False
         self.task: Task
@@ -241,9 +174,11 @@ class Process:
     def do(self, op: Op) -> None:
         """Carry out one operation, and hold what came of it against the promises."""
         oracle = self.world.oracle
-        if op.what == "ask":
+        if op.what in ("ask", "ask_latest"):
             calls = [call for call in oracle.calls if call.names and not call.what == "ask"]
             calls = [call for call in calls if call.era == oracle.era] or calls
+            if op.what == "ask_latest":  # what its author has not declared settled yet
+                calls = [call for call in calls if call.group == op.group][-1:]
             open_ones = [call for call in calls if call.state in ("unknown", "died", "running")]
             if calls := (open_ones if open_ones and op.numbers[0] < 80 else calls):
                 self.ask(calls[op.numbers[1] % len(calls)])
@@ -272,17 +207,28 @@ class Process:
         call.is_sync = op.what in ("sync", "reopen", "look", "verify")
         self.world.note(f"{self.name}: -> {call.state} {call.what}")
         self.call = None
+        if self.found_disk_full:
+            self.react_to_a_full_disk(call, op)
+
+    def react_to_a_full_disk(self, call: Call, op: Op) -> None:
+        """Some programs ask whether it is so that nothing was changed, and some begin anew."""
+        if op.numbers[0] % 2:
+            self.ask(call)
+        if op.numbers[1] % 2:
+            self.do(op._replace(what="renew"))
 
     def hurry(self, op: Op) -> AbstractContextManager[None]:
         """Some calls have a deadline of their own, too short to be sure of."""
         assert self.client is not None
         if op.numbers[2] % HURRIED_ONE_IN or op.late:
             return nullcontext()
-        return self.client.deadline(self.world.step_s * op.numbers[1])
+        # Some are over once the call has sent what it has to.
+        steps = op.numbers[1] if op.numbers[0] % 3 else 0.001
+        return self.client.deadline(self.world.step_s * steps)
 
     def attempt(self, call: Call, op: Op, healing: bool) -> None:
         oracle = self.world.oracle
-        self.was_refused = False
+        self.was_refused = self.found_disk_full = False
         try:
             if op.what in PLAIN:
                 PLAIN[op.what](self, call, op)
@@ -310,6 +256,7 @@ class Process:
                 self.check_patience(healing, f"{oracle.tell(call)}: {error}")
         except NOTHING as error:
             oracle.nothing(call, type(error).__name__)
+            self.found_disk_full = isinstance(error, score.StoreFullError)
             # A view that verifies itself does not wait for a server that is not there.
             if op.what != "verify" or not isinstance(error, score.ConnectionFailed):
                 self.check_allowed(error, healing, f"{oracle.tell(call)}: {error}")
@@ -323,9 +270,10 @@ class Process:
             oracle.nothing(call, "GroupReplacedError")
             self.rejoin(call, op.group, error)
         except score.SessionExpiredError:
-            call.state = "expired"
+            call.state = "died"  # open to the last
             for name in call.names[-1:]:
                 oracle.resolved(call, name, "expired", None)
+            call.state = "expired"
         except FAILURES as error:
             if op.what in PLAIN:
                 raise
@@ -694,4 +642,5 @@ PLAIN: dict[str, Callable[[Process, Call, Op], None]] = {
     "sync": _sync, "look": _look, "reopen": _reopen, "watch": _watch, "groups": _groups,
     "compact": whole.compact, "compact_wrongly": whole.compact_wrongly, "verify": whole.verify,
     "import_": whole.import_, "delete_group": whole.delete, "stay_away": whole.stay_away,
+    "overtaken": whole.overtaken, "load_slowly": whole.load_slowly,
 }  # fmt: skip

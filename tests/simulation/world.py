@@ -27,14 +27,16 @@ from score_server.shell.server import Clock
 from score_server.shell.sweeper import Swept
 from score_server.wire.limits import Limits
 
+from . import rests
 from .companion import Asks, Companion, settle
 from .disk import Disk
 from .network import Connection
 from .oracle import Oracle, Violation
+from .plans import make_plans
 from .recorded import judge
 from .server import SimServer
 from .shell import ShellServer, simulated_shell
-from .workload import Process, make_plans
+from .workload import Process
 
 FAULTS = (
     "cut", "half-open", "stall", "server-crash", "server-stop", "client-crash", "fsync", "full", "rot",
@@ -48,6 +50,7 @@ BOUNDS: dict[tuple[Any, str], tuple[float | None, ...]] = {
     (groups, "RECENT_BYTES_MAX"): (None, 300, 1),
     (feed, "RECENT_BYTES_TOTAL_MAX"): (None, None, 500),
     (feed, "SLICES_TOTAL_MAX"): (None, None, 1),
+    (feed, "PART_BYTES_MAX"): (None, 100, 30),
     (core, "ANSWERS_MAX"): (None, None, 2),
     (groups, "TAIL_BYTES_MIN"): (None, 300),
     (compaction, "TAIL_BYTES_MIN"): (None, 300),
@@ -65,7 +68,8 @@ SHELL_BOUNDS: dict[tuple[Any, str], tuple[float | None, ...]] = {
     (hub, "TICK_S_MAX"): (
         0.1,
     ),  # leases are of milliseconds here, so their ends are to be noticed early
-    (hub, "FOLLOWERS_AT_ONCE"): (None, None, 1),
+    (hub, "FOLLOWERS_AT_ONCE"): (None, 1),
+    (hub, "FOLLOWERS_PER_ANSWER"): (None, 1),
     (hub, "OUTPUT_BYTES"): (None, 64, 256),
     (endpoint, "EVENTS_MAX"): (None, None, 1),
     (sweeper, "RECEIVE_BYTES"): (None, None, 10),
@@ -73,6 +77,7 @@ SHELL_BOUNDS: dict[tuple[Any, str], tuple[float | None, ...]] = {
 }
 EVENTS_FAULTY_MAX = 4_000
 EVENTS_HEALING_MAX = 12_000
+HELD_STEPS_MAX = 50
 RETENTION_S = 3600
 STEPS_PATIENT = 5_000  # no call of a few clients takes that many
 EPOCH_MS = 1_700_000_000_000
@@ -99,6 +104,10 @@ class World:
         self._ids = random.Random(f"{seed}/ids")
         count = swarm.choice((0, 1, 1, 2, 2, 3, 4, len(FAULTS)))
         drawn = swarm.sample(SHELL_FAULTS if options.shell else FAULTS, count)
+        if "clock" in drawn and random.Random(f"{seed}/clock").random() < 0.5:
+            drawn.append(
+                "client-crash"
+            )  # what has expired shows where somebody died with a session
         self.faults = frozenset(drawn) - options.without
         self.fault_rate = swarm.choice((0.003, 0.01, 0.03))
         self.timeout_s = swarm.choice((1.0, 3.0, 10.0))
@@ -148,6 +157,8 @@ class World:
         self._groups = sorted({op.group for plan in plans for op in plan})
         self.spoilt: set[str] = set()  # groups of which somebody has offered a wrong snapshot
         self._kept = swarm.choice((None, None, None, None, None, self._groups[0]))
+        # How often a process does not go on at once: then more has arrived when it does.
+        self.sluggishness = swarm.choice((0.0, 0.0, 0.1, 0.3))
         self.processes = [
             Process(
                 self,
@@ -156,6 +167,8 @@ class World:
             )
             for client, plan in enumerate(plans)
         ]
+        choose = random.Random(f"{seed}/rests")
+        self.bounds |= {place: choose.choice(values) for place, values in rests.BOUNDS.items()}
         self.companions: list[Companion] = []
         self.is_settled = True
         if not options.shell:
@@ -230,7 +243,7 @@ class World:
             return False
         labels = {companion.name for companion in self.companions}
         return not any(
-            connection.is_moving or connection.number in server.woken
+            connection.is_moving or server.has_output(connection.number)
             for connection in self.connections.values()
             if connection.label in labels
         )
@@ -246,7 +259,7 @@ class World:
         if self.server is None or not self.server.listens:
             return None
         self._last_connection += 1
-        connection = Connection(self._last_connection, process.name)
+        connection = Connection(self._last_connection, process.name, process.window)
         self.connections[connection.number] = connection
         self.server.connected(connection)
         return connection
@@ -296,7 +309,7 @@ class World:
         for connection in self.connections.values():
             if connection.heals_at is not None and now >= connection.heals_at:
                 connection.heal()
-            if connection.to_client.has_news(now) and connection.client_end is None:
+            if connection.takes_more and connection.to_client.has_news(now):
                 found.append(("to client", lambda c=connection: self.to_client(c)))  # type: ignore[misc]
             if (
                 server is not None
@@ -313,7 +326,11 @@ class World:
             if process.number in self.waiting_to_begin:
                 if now >= self.waiting_to_begin[process.number]:
                     found.append(("client", lambda p=process: self.begin_again(p)))  # type: ignore[misc]
-            elif not task.done and (task.ready() or (task.until is not None and now >= task.until)):
+            elif (
+                not task.done
+                and now >= process.held_until
+                and (task.ready() or (task.until is not None and now >= task.until))
+            ):
                 found.append(("client", lambda p=process: self.resume(p)))  # type: ignore[misc]
         return found
 
@@ -322,13 +339,15 @@ class World:
         moments: list[float] = []
         for connection in self.connections.values():
             pipes = (connection.to_client, connection.to_server)
-            moments += [pipe.stalled_until for pipe in pipes]
+            moments += [moment for pipe in pipes for moment in (pipe.stalled_until, pipe.ends_at)]
             moments += [connection.heals_at or 0.0]
         for process in self.everybody:
             if process.number in self.waiting_to_begin:
                 moments.append(self.waiting_to_begin[process.number])
-            elif not process.task.done and process.task.until is not None:
-                moments.append(process.task.until)
+            elif not process.task.done:
+                moments.append(process.held_until)
+                if process.task.until is not None:
+                    moments.append(max(process.held_until, process.task.until))
         if self.server is None:
             moments.append(self.server_back_at)
         else:
@@ -345,6 +364,8 @@ class World:
 
     def resume(self, process: Process) -> None:
         process.task.resume()
+        if process.sluggishness and self.choose.random() < process.sluggishness:
+            process.held_until = self.now + self.choose.random() * self.step_s * HELD_STEPS_MAX
         process.check_views()
         if process.task.error is not None:
             error = process.task.error
@@ -442,9 +463,10 @@ class World:
             connection.half_open(self.choose, self.now + self.choose.random() * 20)
 
     def _stall(self) -> None:
-        connection = self._some_connection()
-        if connection is not None:
-            pipe = self.choose.choice((connection.to_server, connection.to_client))
+        sending = [c for c in self.connections.values() if c.to_server.data and not c.client_closed]
+        some = self.choose.choice(sending) if sending else self._some_connection()
+        if some is not None:
+            pipe = self.choose.choice((some.to_server, some.to_client))
             pipe.stalled_until = self.now + self.choose.random() * self.choose.choice((0.1, 5.0))
 
     def _crash_server(self) -> None:
@@ -525,7 +547,8 @@ class World:
         self.server.run_out_of_files(0)
         for connection in self.connections.values():
             connection.heal()
-            connection.to_client.stalled_until = connection.to_server.stalled_until = 0.0
+            for pipe in (connection.to_client, connection.to_server):
+                pipe.stalled_until = pipe.ends_at = 0.0
         for process in self.everybody:
             process.doomed_sends = 0
             if process.number in self.waiting_to_begin:
@@ -628,7 +651,7 @@ def run(seed: int, options: Options = Options(), *, verbose: bool = False) -> Wo
     world = World(seed, options, verbose=verbose)
     shell = simulated_shell(world) if options.shell else nullcontext()
     try:
-        with _counted(), _bounded(world.bounds), shell:
+        with _counted(), _bounded(world.bounds), shell, rests.watched(world):
             try:
                 world.run()
             finally:
