@@ -232,10 +232,11 @@ def test_a_change_without_effects_is_told_to_nobody(log: Log, replica: Replica) 
     assert replica.position == 1
 
 
+@pytest.mark.parametrize("room", [15, 20])  # 20: to the last place
 def test_a_feed_that_a_run_fills_ends_in_an_error_behind_what_it_kept(
-    log: Log, replica: Replica, monkeypatch: pytest.MonkeyPatch
+    log: Log, replica: Replica, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    monkeypatch.setattr(module, "WATCH_CHANGES_MAX", 15)
+    monkeypatch.setattr(module, "WATCH_CHANGES_MAX", room)
     feed = Feed(0)
     replica.feeds.append(feed)
     for _ in range(4):
@@ -244,7 +245,21 @@ def test_a_feed_that_a_run_fills_ends_in_an_error_behind_what_it_kept(
     with pytest.raises(WatchOverflowError):
         while feed.has_more():
             found += list(feed.next)
-    assert [change.new for change in found] == list(range(15))
+    assert [change.new for change in found] == list(range(room))
+    assert not replica.suspect
+
+
+def test_a_run_behind_a_change_that_alone_is_more_than_a_feed_keeps_is_left_out(
+    log: Log, replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WATCH_CHANGES_MAX", 5)
+    feed = Feed(0)
+    replica.feeds.append(feed)
+    replica.receive(log.entry(*[put("a", number) for number in range(30)]))
+    replica.receive_all([log.entry(put("a", 0)) for _ in range(10)])
+    assert [taken(feed).new for _ in range(30)] == list(range(30))
+    with pytest.raises(WatchOverflowError):
+        feed.has_more()
 
 
 def test_a_feed_counts_what_was_taken_of_what_came_together(

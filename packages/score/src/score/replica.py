@@ -140,7 +140,8 @@ class Feed:
             changes = changes[bisect_right(run.positions, last) :]
         room = WATCH_CHANGES_MAX - self._unread()
         if changes and not self._overflowed:
-            self._add(changes[:room])
+            if room > 0:
+                self._add(changes[:room])
             self._overflowed = len(changes) > room
 
     def offer_reload(self, position: int, root: object) -> None:
