@@ -151,6 +151,8 @@ BUGS = [
          (turns.Turns.expire, "if self.holder is None or now_ms < self.until_ms:", "if True:")),
     _bug("what waits for a turn's end is forgotten",
          (turns.TurnTable.park, "turns.parked.append((connection, submitted))", "pass")),
+    _bug("who is next in line is taken for up to date",
+         (OUT.send_ahead, "cursor.grant = head", "cursor.grant = cursor.position = head")),
     _bug("the clock stands still when it is set back",
          (server.Clock.__call__, "self._now_ns + at_ns - self._at_ns", "self._now_ns")),
     # ------------------------------------------------ names and outcomes

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from score.tools import compaction
-from score_server.core import core, feed
+from score_server.core import core, feed, outgoing
 from score_server.core import group as groups
 from score_server.core.cursor import Cursor
 from score_server.shell import endpoint, hub, sweeper, transport
@@ -55,6 +55,7 @@ BOUNDS: dict[tuple[Any, str], tuple[float | None, ...]] = {
     (groups, "TAIL_BYTES_MIN"): (None, 300),
     (compaction, "TAIL_BYTES_MIN"): (None, 300),
     (compaction, "CHUNK_BYTES"): (64, 64, 20),
+    (outgoing, "AHEAD_MIN"): (None, 1, 3),
 }
 # How many make snapshots when asked, and when that is: after a few changes.
 COMPANIONS = (0, 0, 0, 0, 0, 0, 1, 2)
