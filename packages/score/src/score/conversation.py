@@ -253,6 +253,8 @@ class Conversation:
                     self._answers["submit", message.seq] = message
                 elif message is NEED_DATA:
                     return
+                elif type(message) is Synced or type(message) is TurnGranted:
+                    self._answers["request", message.request] = message
                 elif message is CONNECTION_CLOSED:
                     raise ConnectionLost("the server closed the connection")
                 else:
@@ -303,8 +305,7 @@ class Conversation:
             case Refused():
                 self._answers["submit", message.seq] = message
             case (
-                Synced() | Outcome() | GroupPage() | TurnGranted()
-                | Trimmed() | SnapshotKept() | GroupDeleted()
+                Outcome() | GroupPage() | Trimmed() | SnapshotKept() | GroupDeleted()
             ):  # fmt: skip
                 self._answers["request", message.request] = message
             case Pong():
