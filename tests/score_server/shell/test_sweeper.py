@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from score_server.core.events import Disconnected, Event, Faulted, Received
+from score_server.shell import sweeper
 from score_server.shell.endpoint import EVENTS_MAX
 from score_server.shell.sweeper import EPOLLHUP, EPOLLIN, EPOLLOUT, Sweeper
 from score_server.wire.connection import Connection, Role
@@ -64,6 +65,34 @@ async def test_who_says_a_lot_does_not_keep_others_waiting(
     said = [event.connection for event in stage.core.told(Received)][2:]
     assert said.index(2) <= EVENTS_MAX
     assert said.count(1) == 5 * EVENTS_MAX
+
+
+async def test_who_says_something_does_not_wait_for_all_who_take_more_again(
+    sweeper_stage: Any, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "SENDS_AT_ONCE", 2)
+    stage = sweeper_stage
+    quiet, *slow = (stage.connect() for _ in range(6))
+    for client in (quiet, *slow):
+        await client.greet()
+    for client in slow:
+        client.stop_taking()
+        client.send(Ping(1))
+    await stage.settled()
+    for client in slow:
+        client.take_again()
+    assert not stage.hub.somebody_presses()
+    quiet.send(Ping(2))
+    assert stage.hub.somebody_presses()
+    left = []
+    while not left or left[-1]:
+        stage.sweeper._sweep()
+        left.append([swept.number for swept in stage.connections if swept.mask & EPOLLOUT])
+        assert quiet.sock.recv(1, socket.MSG_PEEK)  # from the first sweep on it has its answer
+    assert [len(numbers) for numbers in left] == [3, 1, 0]
+    assert await quiet.receive() == Pong(2)
+    for client in slow:
+        assert await client.receive() == Pong(1)
 
 
 async def test_who_has_said_something_that_nobody_has_read_is_pressing(

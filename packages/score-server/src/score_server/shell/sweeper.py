@@ -11,7 +11,8 @@ Rules
 - A *sweep* is one turn: what all ready sockets have said becomes one step of the core, so one commit,
   and then everybody whom it concerns is sent to once.  The loop's other tasks run between two sweeps.
 - Fairness: of one connection a sweep reads ``RECEIVE_BYTES`` at most, hands over ``EVENTS_MAX``
-  messages at most, and sends one pull of output.
+  messages at most, and sends one pull of output.  Sockets that merely take more again are sent to at the end of
+  it, ``SENDS_AT_ONCE`` of them: else whoever says something waits for all followers of somebody who never rests.
 - Whatever goes wrong with one connection ends that one: nothing leaves the sweep.
 - What the end of a connection needs is told in ``endpoint.py``; who overstays is closed by a second
   task, which looks every ``REAP_S`` while there is an ending.
@@ -23,6 +24,7 @@ import contextlib
 import select
 import socket
 from collections.abc import Callable
+from itertools import islice
 from typing import Protocol
 
 import trio
@@ -31,11 +33,12 @@ from ..core.events import Event
 from ..wire.connection import Connection
 from .endpoint import CLOSING_S_MAX, Endpoint
 from .flag import Flag
-from .hub import Hub
+from .hub import FOLLOWERS_AT_ONCE, Hub
 from .log import logger
 from .transport import RECEIVE_BYTES
 
 REAP_S = 0.05
+SENDS_AT_ONCE = FOLLOWERS_AT_ONCE
 # From Linux's <sys/epoll.h>: ``select`` has the names only where there is epoll.
 EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP = 0x001, 0x004, 0x008, 0x010
 
@@ -72,11 +75,12 @@ class Sweeper:
         self.epoll = epoll
         self.swept: dict[int, Swept] = {}  # by file descriptor
         self.unheard: list[Swept] = []  # have more to hand over
+        self.writable: dict[Swept, None] = {}  # take more again, the longest waiting first
         self.ending: dict[Swept, float] = {}  # and when it is to be over
         self.somebody_ends = Flag()
         self._scope = trio.CancelScope()
         self._takes_more = True
-        hub.somebody_presses = lambda: bool(epoll.poll(0))
+        hub.somebody_presses = lambda: any(ready != EPOLLOUT for _, ready in epoll.poll(0))
 
     def add(self, sock: socket.socket, number: int, name: str, connection: Connection) -> None:
         """Serve *sock*, connected and non-blocking, and own it.
@@ -125,12 +129,19 @@ class Sweeper:
             swept.hear(events)
         for fd, ready in self.epoll.poll(0):
             found = self.swept.get(fd)
-            if found is not None and found.move(ready, events):
+            if found is None:
+                continue
+            if ready == EPOLLOUT:
+                self.writable[found] = None
+            elif found.move(ready, events):
                 heard.append(found)
         if events:
             self.hub.receive(events)
         for swept in heard:
             swept.settle()
+        for swept in list(islice(self.writable, SENDS_AT_ONCE)):
+            del self.writable[swept]
+            swept.move(EPOLLOUT, events)
 
     async def _reap(self) -> None:
         while True:
@@ -212,6 +223,7 @@ class Swept(Endpoint):
         self._hub.disconnected(self.number)
         del sweeper.swept[fd]
         sweeper.ending.pop(self, None)
+        sweeper.writable.pop(self, None)
         sweeper.epoll.unregister(self._sock)
         self._sock.close()
         self.mask = EPOLLIN
