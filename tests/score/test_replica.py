@@ -232,7 +232,7 @@ def test_a_change_without_effects_is_told_to_nobody(log: Log, replica: Replica) 
     assert replica.position == 1
 
 
-@pytest.mark.parametrize("room", [15, 20])  # 20: to the last place
+@pytest.mark.parametrize("room", [1, 9, 10, 15, 20])  # 20: to the last place
 def test_a_feed_that_a_run_fills_ends_in_an_error_behind_what_it_kept(
     log: Log, replica: Replica, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:

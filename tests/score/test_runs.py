@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from score.runs import (
     RUN_BYTES_MAX,
+    RUN_ENTRIES_MAX,
     RUN_ENTRIES_MIN,
     EntryRun,
     decode_payloads,
     read_changes,
     read_entries,
+    run_length,
 )
 from score_server.wire.entry import Entry, decode_entry, encode_entry
 from ucore.runs import Run
@@ -128,6 +130,21 @@ def test_what_one_of_the_payloads_does_not_say_is_asked_of_each() -> None:
 
 
 # ---------------------------------------------------------------- what is no run
+
+
+@pytest.mark.parametrize(
+    ("sizes", "length"),
+    [
+        ([1], RUN_ENTRIES_MAX),
+        ([74] * 9, 436),
+        ([300] * 9, 108),
+        ([100, 500], 108),
+        ([0] * 9, RUN_ENTRIES_MAX),
+        ([10**6] * 9, RUN_ENTRIES_MIN),
+    ],
+)
+def test_a_run_is_as_long_as_its_entries_are_small(sizes: list[int], length: int) -> None:
+    assert run_length([bytes(size) for size in sizes]) == length
 
 
 def test_few_entries_and_large_ones_are_no_run() -> None:

@@ -38,12 +38,12 @@ from .errors import ProtocolError, ServerError, WatchOverflowError
 from .payload import decode_update
 from .runs import (
     PART_ENTRIES_MIN,
-    RUN_ENTRIES_MAX,
     RUN_ENTRIES_MIN,
     EntryRun,
     decode_payloads,
     read_changes,
     read_entries,
+    run_length,
 )
 from .snapshot import Incoming, Progress, announced, decode_dump
 
@@ -85,16 +85,9 @@ class Change(NamedTuple):
     new: object
 
 
-class _Batch(NamedTuple):
-    """Changes that came together.
-
-    *position*: of the last one.  *total*: how many the feed has been offered by then, these among them.
-    *left*: those of them that were not taken yet.
-    """
-
-    position: int
-    total: int
-    left: Iterator[Change]
+# Changes that came together: the position of the last one, how many a feed has been offered by then, these among
+# them, and those of them that were not taken yet.
+_Batch: TypeAlias = tuple[int, int, Iterator[Change]]
 
 
 class Feed:
@@ -110,22 +103,23 @@ class Feed:
     def __init__(self, position: int) -> None:
         self.next: Iterator[Change] = iter(())
         self._batches: deque[_Batch] = deque()
-        self._read = _Batch(position, 0, self.next)  # the latest that was taken whole
+        self._read: _Batch = (position, 0, self.next)  # the latest that was taken whole
         self._overflowed = False
 
     def offer(self, fields: _Fields, effects: list[Effect]) -> None:
         """Add an entry's changes, unless a replay brings what is here already."""
         position, _, time_ms, _, _, label, _ = fields
-        if position <= self._last().position or self._overflowed:
+        batches = self._batches
+        last, total, _ = batches[-1] if batches else self._read
+        if position <= last or self._overflowed:
             return
-        unread = self._unread()
-        if unread and unread + len(effects) > WATCH_CHANGES_MAX:
+        if batches and (unread := self._unread()) and unread + len(effects) > WATCH_CHANGES_MAX:
             self._overflowed = True
             return
         # As Change's constructor does, in half the time.
-        self._add(
-            [tuple.__new__(Change, (position, time_ms, label, *effect)) for effect in effects]
-        )
+        changes = [tuple.__new__(Change, (position, time_ms, label, *effect)) for effect in effects]
+        # In one step, as an interrupt must not divide an entry.
+        batches.append((position, total + len(changes), iter(changes)))
 
     def offer_run(self, run: EntryRun, told: Told) -> None:
         """``offer`` what each entry of *run* does: one change each."""
@@ -135,34 +129,29 @@ class Feed:
             strict=False,
         )  # fmt: skip
         changes: list[Change] = list(map(tuple.__new__, repeat(Change), rows))
-        last = self._last().position
+        last, total, _ = self._batches[-1] if self._batches else self._read
         if run.positions[0] <= last:
             changes = changes[bisect_right(run.positions, last) :]
-        room = WATCH_CHANGES_MAX - self._unread()
-        if changes and not self._overflowed:
-            if room > 0:
-                self._add(changes[:room])
-            self._overflowed = len(changes) > room
+        if self._overflowed or not changes:
+            return
+        fitting = changes[: max(0, WATCH_CHANGES_MAX - self._unread())]
+        if fitting:
+            self._batches.append((fitting[-1].position, total + len(fitting), iter(fitting)))
+        self._overflowed = len(fitting) < len(changes)
 
     def offer_reload(self, position: int, root: object) -> None:
         """Add that everything may have changed up to *position*; as with ``offer``, once."""
-        if position > self._last().position and not self._overflowed:
-            self._add([Change(position, 0, "", root, "reload", None, ABSENT, ABSENT)])
-
-    def _add(self, changes: list[Change]) -> None:
-        """In one step, as an interrupt must not divide an entry."""
-        total = self._last().total + len(changes)
-        self._batches.append(_Batch(changes[-1].position, total, iter(changes)))
-
-    def _last(self) -> _Batch:
-        return self._batches[-1] if self._batches else self._read
+        last, total, _ = self._batches[-1] if self._batches else self._read
+        if position > last and not self._overflowed:
+            change = Change(position, 0, "", root, "reload", None, ABSENT, ABSENT)
+            self._batches.append((position, total + 1, iter((change,))))
 
     def _unread(self) -> int:
         """How many changes are here."""
         if not self._batches:
             return 0
-        first = self._batches[0]
-        return self._batches[-1].total - first.total + length_hint(first.left)
+        _, total, left = self._batches[0]
+        return self._batches[-1][1] - total + length_hint(left)
 
     def has_more(self) -> bool:
         """Whether the view holds a change that was not taken yet; it is what *next* gives then.
@@ -173,8 +162,8 @@ class Feed:
         batches = self._batches
         while batches:
             batch = batches[0]
-            self.next = batch.left
-            if length_hint(self.next):
+            left = self.next = batch[2]
+            if length_hint(left):
                 return True
             self._read = batch
             batches.popleft()
@@ -333,8 +322,9 @@ class Replica:
             for one in encoded:
                 self.receive(one)
         else:
-            for start in range(0, len(encoded), RUN_ENTRIES_MAX):
-                self._receive_some(encoded[start : start + RUN_ENTRIES_MAX])
+            length = run_length(encoded)
+            for start in range(0, len(encoded), length):
+                self._receive_some(encoded[start : start + length])
         self.receiving = False
         if self.progress is not None:
             self.progress(Progress("changes", self.position, self._goal))

@@ -22,9 +22,9 @@ from ucore.runs import RUN_FORMS, Run, run_of
 
 from .payload import PAYLOAD_DEPTH_MAX
 
-# Below, one by one is as fast.  Above, the objects of a run are so many that the garbage collector looks at each
-# of them (700) if a watch tells of each; two of this are about what servers read at a time.
-RUN_ENTRIES_MIN, RUN_ENTRIES_MAX = 6, 160
+# Below, one by one is as fast.  Above, nothing is won any more, and what a watch tells of a run is so much that the
+# garbage collector looks at each (700).
+RUN_ENTRIES_MIN, RUN_ENTRIES_MAX = 6, 512
 # From here on it pays to try whether entries that have been read can be applied in one go.
 PART_ENTRIES_MIN = 4
 # Larger changes take their time elsewhere, and what is built from a run has to stay small.
@@ -62,6 +62,12 @@ class EntryRun(NamedTuple):
                 if name == (session, seq):
                     return index
         return None
+
+
+def run_length(encoded: Sequence[bytes]) -> int:
+    """How many of these entries, of which there is one at least, at a time are a run, if they are much alike."""
+    size = sum(map(len, encoded)) // len(encoded)
+    return max(RUN_ENTRIES_MIN, min(RUN_ENTRIES_MAX, RUN_BYTES_MAX // 2 // (size + 1)))
 
 
 def read_entries(encoded: list[bytes], predecessor: int) -> EntryRun | None:
