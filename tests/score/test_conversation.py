@@ -66,6 +66,23 @@ def entry(position: int, value: int) -> bytes:
     return encode_entry(Entry(position, position - 1, 0, SESSION, position, "ben", payload))
 
 
+def test_channels_of_what_was_dropped_are_given_up_before_they_are_too_many() -> None:
+    talk = Talk()
+    talk.heard()
+    talk.say(m.Welcome(1, "test", 0, [], LIMITS._replace(channels_max=3)))
+    gc.disable()  # as far as Python is concerned, they may stay for long
+    try:
+        for _ in range(3):
+            dropped = new_replica()
+            dropped.progress = dropped.__init__  # type: ignore[misc]  # a cycle, as of a structure and its view
+            talk.joined(dropped)
+        del dropped
+        talk.client.join(new_replica())
+    finally:
+        gc.enable()
+    assert [type(message) for message in talk.heard()] == [m.Leave, m.Leave, m.Leave, m.Join]
+
+
 def test_the_servers_limits_hold_once_it_has_said_them(talk: Talk) -> None:
     assert talk.client.limits == LIMITS
     assert talk.client.poll(("welcome", 0)) is not None

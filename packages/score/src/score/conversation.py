@@ -8,6 +8,7 @@ After any exception from here the conversation is over: close the socket and beg
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from typing import Protocol
 from weakref import ref
@@ -174,6 +175,8 @@ class Conversation:
 
     def join(self, replica: Member) -> int:
         """Put a ``Join`` in line; the answer comes as ("joined", the channel returned)."""
+        if len(self._places) >= self.limits.channels_max:
+            gc.collect()  # a structure and its replica hold each other: dropped ones stay until somebody looks
         self._leave_dropped()  # before its id may stand for another one
         self.leave(replica)
         channel = self.next_number()
