@@ -3,6 +3,9 @@
 *Lean* writers are fifty connections played by one process with submissions encoded beforehand
 (``lean.writers``): there the server is what is measured, where fifty Python clients on two
 cores mostly measure themselves.
+
+The limit beside it is the store alone: commits that each hold a change of every writer.  A server that shares its core
+with its store cannot do better than memory's time for a change and the store's, one after the other.
 """
 
 from __future__ import annotations
@@ -10,9 +13,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from statistics import median
 from typing import Any
 
 import score
+from score_server.stores.base import Commit, NewEntry, NewGroup, SessionChange, StoredOutcome
+from score_server.stores.sqlite import SqliteStore
+from score_server.wire.entry import next_chain
 
 from .. import crowd, lean, machine, servers
 from ..peers import KEYS, redis_client
@@ -88,6 +95,7 @@ SERVERS: dict[str, tuple[Callable[[], AbstractContextManager[servers.Running]], 
     "redis, no persistence": (lambda: servers.redis_server(durable=False), RedisWriter),
     "redis, appendfsync always": (lambda: servers.redis_server(durable=True), RedisWriter),
 }
+STORE = "the store alone, all in one commit (the limit)"
 LEAN = tuple(name for name in SERVERS if name.startswith("score"))
 OWN, ONE = "own groups", "one group"
 PLACES = {"server alone on a core": True, "all on both cores": False}
@@ -176,7 +184,41 @@ def _lean(
             Figure(3, f"{size} lean writers, {OWN}", name, "server alone on a core", rate=count / rounds / seconds)
             for name, count in done.items()
         ]  # fmt: skip
+        result.figures.append(_store_alone(size, round(seconds * 500)))
     machine.pin(None)
+
+
+def _store_alone(size: int, count: int) -> Figure:
+    """Commits of a change of each of *size* writers, each in a group of its own, that settles the one before."""
+    walls, cpus = [], []
+    with servers.scratch() as folder:
+        store = SqliteStore(f"{folder}/store.db")
+        names = [f"lean {index}" for index in range(size)]
+        sessions = [index.to_bytes(16, "big") for index in range(size)]
+        chains = [name.encode().ljust(16) for name in names]
+        store.commit(Commit(tuple(map(NewGroup, names, chains))))
+        for position in range(1, count + 1):
+            entries, changes = [], []
+            for index, name in enumerate(names):
+                chains[index] = next_chain(chains[index], b"x" * 90)
+                entries.append(
+                    NewEntry(name, position, position - 1, b"x" * 90, chains[index], position)
+                )
+                outcome = StoredOutcome(position, position, name, pinned=False)
+                changes.append(
+                    SessionChange(sessions[index], "lean", position, position - 1, (outcome,))
+                )
+            batch = Commit((), tuple(entries), tuple(changes))
+            wall, cpu = time.perf_counter(), time.process_time()
+            store.commit(batch)
+            walls.append(time.perf_counter() - wall)
+            cpus.append(time.process_time() - cpu)
+        store.close()
+    return Figure(
+        3, f"{size} lean writers, {OWN}", STORE, "server alone on a core",
+        p50_us=1e6 * median(walls), p99_us=1e6 * percentile(walls, 0.99), rate=size * count / sum(walls),
+        note=f"{1e6 * sum(cpus) / size / count:.1f} µs of processor time a change",
+    )  # fmt: skip
 
 
 def _judge(result: Result, sizes: tuple[int, ...]) -> None:
