@@ -154,7 +154,7 @@ class SimStream:
         connection.client_closed = True
         if pipe.data and not world.healing:
             # What was sent last may be on its way for longer than it takes to connect again.
-            late_s = world.choose.choice((0, LATE_STEPS_MAX)) * world.step_s
+            late_s = world.choose.choice((0, 0, 0, LATE_STEPS_MAX)) * world.step_s
             pipe.stalled_until = max(pipe.stalled_until, world.now + late_s * world.choose.random())
             pipe.ends_at = pipe.stalled_until + late_s * world.choose.random()
         pipe.finish("eof")

@@ -92,16 +92,17 @@ def _hesitant(choose: random.Random, group: str, client: int) -> list[Op]:
     """Somebody who looks and decides so late that others have put what it saw behind a snapshot."""
     first = ("put_list", "put_list", "nested", "put") if group[0] == "m" else ("append", "insert")
     whats = [choose.choice(first) for _ in range(choose.randrange(1, 4))]
-    if choose.random() < 0.5:
+    loads_slowly = choose.random() < 0.5
+    if loads_slowly:
         # Here it is kept for it: what is behind the first snapshot stays.
         whats += ["compact", "load_slowly"]
     for _ in range(choose.randrange(1, 4)):
         # Its own changes are settled with its goodbye, else the log is kept for it.
-        whats += ["renew", "watch", "overtaken", "watch"]
+        whats += ["renew", "watch", "overtaken", choose.choice(first), "watch"]
     plan = []
     for index, what in enumerate(whats):
         # Even numbers: watches that are not patient, and stay.
         numbers = (choose.randrange(100), 2 * choose.randrange(50), 2 * choose.randrange(1, 50))
-        tag = f"{client}.{index}" + "x" * (0 if index else LONG)
+        tag = f"{client}.{index}" + "x" * (LONG if loads_slowly and not index else 0)
         plan.append(Op(what, group, numbers, tag, False))
     return plan

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .plans import Op
     from .workload import Process
 
+WINDOW_WIDE = 64 * 1024
 # What others may do to a compactor at any time; anything else that the server refuses is a mistake of somebody.
 OVERTAKEN = ("did not keep a candidate", f"(verdict {wire.BROKEN})")
 
@@ -177,13 +178,14 @@ def overtaken(process: Process, call: Call, op: Op) -> None:
             if op.numbers[0] % 5:
                 compact(process, call, op)
                 _lose_link(process)
-            process.sluggishness = 0.7  # so that much has arrived when it goes on
+            # So that much has arrived when it goes on.
+            process.sluggishness, process.window = 0.9, WINDOW_WIDE
             if is_map:
                 t["t1"] = op.tag
             else:
                 t.append(op.tag)
     finally:
-        process.sluggishness = process.world.sluggishness
+        process.sluggishness, process.window = process.world.sluggishness, process.world.window
     answer: Answer = BEFORE, lambda before: (before.get("k1") if is_map else before) == seen
     incarnation = structure._view.replica.incarnation
     process.world.oracle.done(call, answer, None, structure.position, incarnation)

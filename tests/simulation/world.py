@@ -78,7 +78,7 @@ SHELL_BOUNDS: dict[tuple[Any, str], tuple[float | None, ...]] = {
 }
 EVENTS_FAULTY_MAX = 4_000
 EVENTS_HEALING_MAX = 12_000
-HELD_STEPS_MAX = 50
+HELD_STEPS_MAX = 100
 RETENTION_S = 3600
 STEPS_PATIENT = 5_000  # no call of a few clients takes that many
 EPOCH_MS = 1_700_000_000_000
