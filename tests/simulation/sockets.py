@@ -133,6 +133,8 @@ class SimSocket(SimFile):
             self._inbox += data
         else:
             self.end = self.connection.to_server.end
+            if self.connection.to_client.data and self.connection.client_closed:
+                self.end = "reset"  # its kernel says that nobody is there for what still comes
             self.ended_at = self._world.now
 
     def readable(self) -> bool:
