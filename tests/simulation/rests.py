@@ -17,7 +17,8 @@ from unittest.mock import patch
 
 from score.blocking import Deadline, Link
 from score.client import Client
-from score.tools import compaction, pace
+from score.tools import compaction
+from score.tools import pace as pacing
 
 from .network import SimSurroundings
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 # So small that rests are used up, and that a log is of several pieces.
 BOUNDS: dict[tuple[Any, str], tuple[float | None, ...]] = {
-    (pace, "RESTS_S_MAX"): (None, 0.5, 0.02),
-    (pace, "PIECE_BYTES"): (None, 200, 50),
+    (pacing, "RESTS_S_MAX"): (None, 0.5, 0.02),
+    (pacing, "PIECE_BYTES"): (None, 200, 50),
 }
 SLACK_S = 1e-6
 
@@ -36,13 +37,13 @@ SLACK_S = 1e-6
 def watched(world: World) -> Iterator[None]:
     """Everybody who makes snapshots in *world* is looked at."""
 
-    class Pace(pace.Pace):
+    class Pace(pacing.Pace):
         def __init__(self, client: Client) -> None:
             super().__init__(client)
             assert isinstance(client._around, SimSurroundings)
             self._around = client._around
             self._timeout_s = client.timeout or math.inf
-            self.left_s = pace.RESTS_S_MAX
+            self.left_s = pacing.RESTS_S_MAX
             self._worked_from = world.now
             self.is_due = False  # a piece was read, and no rest has followed
 
@@ -54,7 +55,7 @@ def watched(world: World) -> Iterator[None]:
             self.is_due = False
             worked_s, before = world.now - self._worked_from, self._around.slept_s
             is_late = deadline is not None and (deadline.remaining() or 0) <= self._timeout_s / 2
-            least = min(pace.REST_FACTOR * worked_s, pace.REST_S_MAX, self.left_s)
+            least = min(pacing.REST_FACTOR * worked_s, pacing.REST_S_MAX, self.left_s)
             super().rest(deadline)
             self._worked_from = world.now
             rested_s = self._around.slept_s - before
@@ -63,17 +64,17 @@ def watched(world: World) -> Iterator[None]:
                 text = f"rests for {rested_s} s after {worked_s} s, and has {self.left_s} s left"
                 world.oracle.fail("rests", text)
 
-    class Reading(pace.Reading):
-        def read(self, rests: Any) -> None:
-            self._rests = rests
-            super().read(rests)
+    class Reading(pacing.Reading):
+        def read(self, pace: Any) -> None:
+            self._pace = pace
+            super().read(pace)
 
         def _read_piece(self, link: Link, deadline: Deadline) -> bool:
-            if self._rests.is_used_up or self._rests.is_due:
-                why = "was no rest before" if self._rests.is_due else "is none left"
+            if self._pace.is_used_up or self._pace.is_due:
+                why = "was no rest before" if self._pace.is_due else "is none left"
                 world.oracle.fail("rests", f"a piece is read, and there {why}")
-            self._rests.is_due = super()._read_piece(link, deadline)
-            return bool(self._rests.is_due)
+            self._pace.is_due = super()._read_piece(link, deadline)
+            return bool(self._pace.is_due)
 
     with patch.object(compaction, "Pace", Pace), patch.object(compaction, "Reading", Reading):
         yield
