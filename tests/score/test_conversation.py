@@ -326,6 +326,60 @@ def test_two_connections_may_load_one_replica_and_the_later_place_stands(talk: T
     assert (replica.tree.root, replica.position) == ({"k": "new"}, 5)
 
 
+def talk_of(incarnation: bytes, replica: Replica) -> tuple[Talk, int]:
+    """Another connection of *replica*, which is told that its group is *incarnation*, and empty."""
+    found = Talk()
+    found.heard()
+    found.say(m.Welcome(1, "test", 0, [], LIMITS))
+    channel = found.client.join(replica)
+    found.heard()
+    found.say(m.Joined(channel, incarnation, 0, 0, None))
+    return found, channel
+
+
+def test_what_comes_of_another_group_of_the_same_name_is_ignored() -> None:
+    # A watch's connection to a server that ended; a backup of its store was taken, and the group made anew.
+    replica = new_replica()
+    before, then = talk_of(b"old" + bytes(13), replica)
+    after, now = talk_of(b"new" + bytes(13), replica)
+    after.say(m.Entries(now, [entry(1, 7)]))
+    before.say(m.Entries(then, [entry(1, 0), entry(2, 1), entry(3, 2)]))
+    assert (replica.tree.root, replica.position) == ({"k": 7}, 1)
+    assert before.client.is_behind_reset(replica)
+    assert after.client.channel_of(replica) == now
+
+
+def test_an_answer_to_a_join_that_came_too_late_moves_nothing() -> None:
+    replica = new_replica()
+    late = Talk()
+    late.heard()
+    late.say(m.Welcome(1, "test", 0, [], LIMITS))
+    talk_of(b"old" + bytes(13), replica)
+    channel = late.client.join(replica)
+    late.heard()
+    after, now = talk_of(INCARNATION, replica)
+    after.say(m.Entries(now, [entry(1, 7)]))
+    joined, data = snapshot_at(3, channel, k="old")
+    late.say(joined._replace(incarnation=b"old" + bytes(13)), m.SnapshotChunk(channel, 0, data))
+    assert late.client.poll(("joined", channel), channel) is not None
+    assert (replica.tree.root, replica.position, replica.incarnation) == ({"k": 7}, 1, INCARNATION)
+
+
+def test_a_snapshot_of_another_group_of_the_same_name_voids_the_other_channels() -> None:
+    replica = new_replica()
+    before, _ = talk_of(b"old" + bytes(13), replica)
+    after = Talk()
+    after.heard()
+    after.say(m.Welcome(1, "test", 0, [], LIMITS))
+    channel = after.client.join(replica)
+    after.heard()
+    joined, data = snapshot_at(3, channel, k="new")
+    after.say(joined, m.SnapshotChunk(channel, 0, data), m.Entries(channel, [entry(4, 7)]))
+    assert (replica.tree.root, replica.position) == ({"k": 7}, 4)
+    assert before.client.is_behind_reset(replica)
+    assert after.client.channel_of(replica) == channel
+
+
 @pytest.mark.parametrize(
     "spoil",
     [

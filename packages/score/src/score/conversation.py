@@ -75,7 +75,8 @@ class Member(Protocol):
     def keep(self) -> bool: ...
     @property
     def resets(self) -> int:
-        """Counts how often it has gone back: what comes on earlier channels does not fit any more."""
+        """Counts how often it has gone back, or begun with another group of its name: what comes on earlier
+        channels does not fit any more."""
         ...
 
     def resume(self) -> Resume | None: ...
@@ -189,7 +190,7 @@ class Conversation:
     def channel_of(self, replica: Member) -> int | None:
         """The channel that *replica* has on this connection.
 
-        It is given up if *replica* was emptied since it joined, perhaps by way of another connection.
+        It is given up if *replica* was emptied, or begun anew, since it joined, perhaps by way of another connection.
         """
         place = self._of_member.get(id(replica))
         if place is None or place() is not replica:
@@ -296,7 +297,7 @@ class Conversation:
             self.entry_bytes += len(entry)
         place = self._places.get(channel)
         replica = place() if place is not None else None
-        if replica is not None:
+        if replica is not None and place is not None and place.resets == replica.resets:
             if channel in self._incoming:
                 raise RemoteProtocolError(OUT_OF_ORDER, "entries before a snapshot's end")
             replica.receive_all(entries)
@@ -314,11 +315,7 @@ class Conversation:
             case Pong():
                 self._answers["ping", message.token] = message
             case Joined():
-                replica = self._member(message.channel)
-                incoming = replica.joined(message) if replica is not None else None
-                if incoming is not None:
-                    self._incoming[message.channel] = incoming
-                self._answers["joined", message.channel] = message
+                self._receive_joined(message)
             case Welcome():
                 self.limits = message.limits
                 self._answers["welcome", 0] = message
@@ -333,16 +330,28 @@ class Conversation:
                 assert isinstance(message, Error)
                 self._failed(message)
 
+    def _receive_joined(self, message: Joined) -> None:
+        place = self._places.get(message.channel)
+        replica = place() if place is not None else None
+        if replica is not None and place is not None and place.resets == replica.resets:
+            incoming = replica.joined(message)
+            place.resets = replica.resets  # of another group of that name, it voids the other channels only
+            if incoming is not None:
+                self._incoming[message.channel] = incoming
+        self._answers["joined", message.channel] = message
+
     def _receive_chunk(self, channel: int, offset: int, data: bytes) -> None:
-        replica, incoming = self._member(channel), self._incoming.get(channel)
-        if replica is None:
-            self._incoming.pop(channel, None)  # dropped; the server does not know yet
+        place, incoming = self._places.get(channel), self._incoming.get(channel)
+        replica = place() if place is not None else None
+        if replica is None or place is None or place.resets != replica.resets:
+            self._incoming.pop(channel, None)  # dropped, or void; the server does not know yet
             return
         if incoming is None:
             raise RemoteProtocolError(OUT_OF_ORDER, "a piece of a snapshot that was not announced")
         if incoming.received + len(data) >= incoming.size:
             del self._incoming[channel]  # the last one, or too much
         replica.receive_chunk(incoming, offset, data)
+        place.resets = replica.resets
 
     def _failed(self, error: Error) -> None:
         if error.channel:

@@ -257,10 +257,18 @@ class Replica:
                 f"asked for entries after {self.position}, promised those after {message.position}",
             )
         if self.position == 0:
-            self.incarnation = self._chain = message.incarnation
+            self._become_of(message.incarnation)
+            self._chain = message.incarnation
         elif message.position == 0 or message.incarnation != self.incarnation:
             raise RemoteProtocolError(OUT_OF_ORDER, "the resumed group is not the one asked for")
         return None
+
+    def _become_of(self, incarnation: bytes) -> None:
+        """Follow this history from here on.  An empty replica may have joined, but not begun, another one: a watch's
+        connection may still bring that one's entries, whose numbers would fit."""
+        if self.incarnation is not None and self.incarnation != incarnation:
+            self.resets += 1
+        self.incarnation = incarnation
 
     # ------------------------------------------------------------ snapshots
 
@@ -293,7 +301,7 @@ class Replica:
     def _load(self, incoming: Incoming) -> None:
         position = incoming.position
         dump = decode_dump(incoming.take(), position)
-        self.incarnation = incoming.incarnation
+        self._become_of(incoming.incarnation)
         self.become(dump)
         for feed in self.feeds:
             feed.offer_reload(position, self.tree.root)
