@@ -133,8 +133,7 @@ class SimSocket(SimFile):
             self._inbox += data
         else:
             self.end = self.connection.to_server.end
-            if self.connection.to_client.data and self.connection.client_closed:
-                self.end = "reset"  # its kernel says that nobody is there for what still comes
+            self._answer_from_nobody()
             self.ended_at = self._world.now
 
     def readable(self) -> bool:
@@ -153,6 +152,11 @@ class SimSocket(SimFile):
         elif self.end == "eof" and self._said_eof:
             found |= select.EPOLLHUP
         return found
+
+    def _answer_from_nobody(self) -> None:
+        """The kernel of a client that has closed says that nobody is there for what still comes."""
+        if self.connection.to_client.data and self.connection.client_closed:
+            self.end = "reset"
 
     def _room(self) -> int:
         return self.connection.room - self._lost
@@ -193,6 +197,8 @@ class SimSocket(SimFile):
         if pipe.swallows:
             self._lost += len(taken)
         pipe.put(taken)
+        if self.end is not None:
+            self._answer_from_nobody()
         return len(taken)
 
     def shutdown(self, how: int) -> None:
