@@ -31,6 +31,8 @@ BOUNDS: dict[tuple[Any, str], tuple[float | None, ...]] = {
     (pacing, "PIECE_BYTES"): (None, 200, 50),
 }
 SLACK_S = 1e-6
+# Sums of the same times, in another order; more than that is a rest that is left, however short.
+ROUNDING_S = 1e-12
 
 
 @contextmanager
@@ -49,7 +51,7 @@ def watched(world: World) -> Iterator[None]:
 
         @property
         def is_used_up(self) -> bool:
-            return self.left_s <= SLACK_S
+            return self.left_s <= ROUNDING_S
 
         def rest(self, deadline: Deadline | None = None) -> None:
             self.is_due = False
