@@ -8,6 +8,7 @@ from score_server.core import core as core_module
 from score_server.core import feed, group, outgoing
 from score_server.core.events import (
     CloseAfterOutput,
+    Committed,
     Connected,
     Disconnected,
     Faulted,
@@ -15,6 +16,7 @@ from score_server.core.events import (
     LookUp,
     ReadFailed,
     ReadSlice,
+    Received,
     SliceRead,
     SnapshotRead,
     StartCommit,
@@ -205,6 +207,35 @@ def test_a_session_is_durable_before_it_is_opened(book: Playbook) -> None:
     (opened,) = book.out(1)
     assert isinstance(opened, SessionOpened)
     assert [state.session for state in book.store.load().sessions] == [opened.session]
+
+
+def test_a_commit_that_is_held_begins_with_whatever_is_handled_next(book: Playbook) -> None:
+    for connection in (1, 2, 3):
+        book.connect(connection)
+    said = [Received(connection, OpenSession(None)) for connection in (1, 2, 3)]
+    for event in said[:2]:
+        assert book.core.handle_all([event], book.now_ms, hold=True) == []
+        assert book.core.holds_commit()
+    book.handle(said[2])
+    assert not book.core.holds_commit()
+    book.commit()
+    assert len(book.store.load().sessions) == 3
+    assert len(book.batches) == 1
+
+
+def test_a_server_that_stops_holds_no_commit(book: Playbook) -> None:
+    for connection in (1, 2):
+        book.connect(connection)
+        book.say(connection, OpenSession(None))
+    book.handle(Stopping())
+    assert book.batch is not None
+    book.store.commit(book.batch)
+    book.batch = None
+    book._do(book.core.handle_all([Committed()], book.now_ms, hold=True))
+    assert not book.core.stopped
+    book.commit()
+    assert book.core.stopped
+    assert len(book.store.load().sessions) == 2
 
 
 def test_a_session_that_cannot_be_stored_is_none(book: Playbook) -> None:

@@ -660,6 +660,21 @@ def candidate(sequencer: Sequencer, group: Group, position: int = 2) -> Candidat
     return made
 
 
+def test_a_commit_may_begin_when_none_is_outstanding_and_it_is_not_held() -> None:
+    sequencer = Sequencer({}, Limits())
+    group = group_of_one(sequencer)
+    assert (sequencer.is_waiting(), sequencer.is_free()) == (False, True)
+    session = sequencer.sessions[b"s" * 16]
+    sequencer.submit(1, session, "", group, submit(3, seen=2), 0)
+    sequencer.held = True
+    assert (sequencer.is_waiting(), sequencer.is_free()) == (True, False)
+    sequencer.held = False
+    assert sequencer.is_free()
+    sequencer.seal()
+    sequencer.submit(1, session, "", group, submit(4, seen=3), 0)
+    assert (sequencer.is_waiting(), sequencer.is_free()) == (False, False)
+
+
 def test_a_snapshot_and_its_trim_are_one_commit_and_the_hold_is_what_authors_had_seen() -> None:
     sequencer = Sequencer({}, Limits())
     group = group_of_one(sequencer)

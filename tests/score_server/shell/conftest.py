@@ -51,13 +51,21 @@ class MiniCore:
         self.congested_by: int | None = None  # that many messages waiting
         self.deadline_ms = 1 << 60
         self.stopped = False
+        self.is_waiting = False
+        self.holds_commit = lambda: self.is_waiting
         self.reads: list[Effect] = []
         self.extra: Callable[[Event], list[Effect]] = lambda event: []
 
     def handle(self, event: Event, now_ms: int) -> list[Effect]:
         return self.handle_all([event], now_ms)
 
-    def handle_all(self, events: Iterable[Event], now_ms: int) -> list[Effect]:
+    def handle_all(
+        self, events: Iterable[Event], now_ms: int, *, hold: bool = False
+    ) -> list[Effect]:
+        """A ping waits for a commit, so to speak; it begins when something is handled without *hold*."""
+        events = list(events)
+        said = any(type(event) is Received and type(event.message) is Ping for event in events)
+        self.is_waiting = hold and (self.is_waiting or said)
         return [effect for event in events for effect in self._handle(event, now_ms)]
 
     def _handle(self, event: Event, now_ms: int) -> list[Effect]:
@@ -116,6 +124,7 @@ class Jobs:
     """In the committer's place: notes what is submitted; answers at once what it is told to."""
 
     def __init__(self) -> None:
+        self.takes_time = True
         self.jobs: list[object] = []
         self.answers: dict[object, Event] = {}
 

@@ -9,10 +9,16 @@ import pytest
 import trio
 import trio.testing
 
-from score_server.core.events import Disconnected, Event, Faulted, Received
+from score_server.core.events import Committed, Disconnected, Event, Faulted, Received
 from score_server.shell import sweeper
 from score_server.shell.endpoint import EVENTS_MAX
-from score_server.shell.sweeper import EPOLLHUP, EPOLLIN, EPOLLOUT, Sweeper
+from score_server.shell.sweeper import (
+    EPOLLHUP,
+    EPOLLIN,
+    EPOLLOUT,
+    SWEEPS_PER_COMMIT,
+    Sweeper,
+)
 from score_server.wire.connection import Connection, Role
 from score_server.wire.messages import MALFORMED, Error, Ping, Pong
 
@@ -34,22 +40,113 @@ async def test_what_all_have_said_is_one_step_and_one_send_for_each(
     steps: list[list[Event]] = []
     handle_all = stage.core.handle_all
 
-    def noted(events: list[Event], now_ms: int) -> Any:
+    def noted(events: list[Event], now_ms: int, *, hold: bool = False) -> Any:
         steps.append(list(events))
-        return handle_all(events, now_ms)
+        return handle_all(events, now_ms, hold=hold)
 
     monkeypatch.setattr(stage.core, "handle_all", noted)
     for client in clients:
         client.send(Ping(1))
         client.send(Ping(2))
     await stage.settled()
-    assert len(steps) == 1
+    assert steps[1:] == [[]]  # where a commit would begin
     said = {(event.connection, event.message) for event in steps[0]}  # type: ignore[union-attr]
     assert said == {(number, Ping(token)) for number in (1, 2, 3) for token in (1, 2)}
     for client in clients:
         data = await client.read()
         assert int.from_bytes(data[:4], "big") == len(data) - 4  # one frame
     assert stage.sweeper.unheard == []
+
+
+def steps_of(
+    stage: Any, monkeypatch: pytest.MonkeyPatch, then: Any
+) -> list[tuple[list[int], bool]]:
+    """Who speaks in each step, and whether it holds a commit; after each, *then* is called with their count."""
+    steps: list[tuple[list[int], bool]] = []
+    handle_all = stage.core.handle_all
+
+    def noted(events: Any, now_ms: int, *, hold: bool = False) -> Any:
+        events = list(events)
+        steps.append(([getattr(event, "connection", 0) for event in events], hold))
+        effects = handle_all(events, now_ms, hold=hold)
+        then(len(steps))
+        return effects
+
+    monkeypatch.setattr(stage.core, "handle_all", noted)
+    return steps
+
+
+async def test_a_commit_waits_for_those_who_speak_meanwhile_but_not_for_ever(
+    sweeper_stage: Any, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = sweeper_stage
+    clients = [stage.connect() for _ in range(9)]
+    for client in clients:
+        await client.greet()
+    steps = steps_of(stage, monkeypatch, lambda count: clients[count + 1].send(Ping(1)))
+    for client in clients[:2]:
+        client.send(Ping(1))
+    with trio.move_on_after(1):
+        await trio.lowlevel.checkpoint()
+        while len(steps) < SWEEPS_PER_COMMIT + 1:
+            await trio.lowlevel.checkpoint()
+    assert SWEEPS_PER_COMMIT == 3
+    assert steps[:4] == [([1, 2], True), ([3], True), ([4], True), ([], False)]
+
+
+async def test_who_speaks_alone_waits_for_nobody(
+    sweeper_stage: Any, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = sweeper_stage
+    clients = [stage.connect() for _ in range(2)]
+    for client in clients:
+        await client.greet()
+    steps = steps_of(stage, monkeypatch, lambda count: count == 1 and clients[1].send(Ping(1)))
+    clients[0].send(Ping(1))
+    await stage.settled()
+    assert steps == [([1], False), ([2], False)]
+
+
+async def test_a_large_commit_waits_for_nobody(
+    sweeper_stage: Any, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "HEARD_PER_COMMIT", 1)
+    stage = sweeper_stage
+    clients = [stage.connect() for _ in range(4)]
+    for client in clients:
+        await client.greet()
+    steps = steps_of(stage, monkeypatch, lambda count: count == 1 and clients[3].send(Ping(1)))
+    for client in clients[:2]:
+        client.send(Ping(1))
+    await stage.settled()
+    assert steps == [([1, 2], True), ([4], True), ([], False)]
+
+
+async def test_who_has_more_to_say_when_a_commit_has_ended_is_heard_to_the_end(
+    sweeper_stage: Any, autojump_clock: Any
+) -> None:
+    """The sweeper sleeps then, and what its connections have read already wakes nobody."""
+    stage = sweeper_stage
+    client = stage.connect()
+    await client.greet()
+    stage.core.is_waiting = True
+    stage.core.extra = lambda event: stage.core.__setattr__("is_waiting", True) or []
+    client.send(*pings(3 * EVENTS_MAX))
+    stage.hub.deliver(Committed())
+    await stage.settled()
+    assert len(stage.core.told(Received)) == 1 + 3 * EVENTS_MAX
+
+
+async def test_when_it_has_ended_nobody_is_heard_any_more(
+    sweeper_stage: Any, autojump_clock: Any
+) -> None:
+    stage = sweeper_stage
+    stage.sweeper.finish()
+    await stage.settled()
+    stage.core.extra = lambda event: stage.core.__setattr__("is_waiting", True) or []
+    stage.hub.deliver(Committed())
+    assert stage.core.told(Committed) == [Committed()]
+    assert stage.hub.failure is None
 
 
 async def test_who_says_a_lot_does_not_keep_others_waiting(

@@ -335,7 +335,8 @@ class Conversation:
         replica = place() if place is not None else None
         if replica is not None and place is not None and place.resets == replica.resets:
             incoming = replica.joined(message)
-            place.resets = replica.resets  # of another group of that name, it voids the other channels only
+            # Where it is another group of that name, the other channels are void, not this one.
+            place.resets = replica.resets
             if incoming is not None:
                 self._incoming[message.channel] = incoming
         self._answers["joined", message.channel] = message

@@ -120,6 +120,7 @@ class Core:
         sessions = map(Session.load, state.sessions)
         self._sessions = {session.id: session for session in sessions}
         self._sequencer = Sequencer(self._sessions, limits)
+        self.holds_commit = self._sequencer.is_waiting
         self._out = Outgoing(limits)
         self._residents = Residents(new_id, self._out.look_up)
         self._joins = Joins(limits, self._residents, self._out)
@@ -138,13 +139,13 @@ class Core:
 
     def handle(self, event: Event, now_ms: int) -> list[Effect]:
         """Take *event* in; returns what is to be done, in order."""
-        self._now_ms = now_ms
-        _EVENTS[type(event)](self, event)
-        return self._finish()
+        return self.handle_all((event,), now_ms)
 
-    def handle_all(self, events: Iterable[Event], now_ms: int) -> list[Effect]:
-        """As ``handle`` for each, except that all of them may share one commit."""
+    def handle_all(self, events: Iterable[Event], now_ms: int, hold: bool = False) -> list[Effect]:
+        """As ``handle`` for each, except that all of them may share one commit; with *hold* it does not begin
+        yet (``holds_commit``), so that what comes next may share it: whatever is handled without begins it."""
         self._now_ms = now_ms
+        self._sequencer.held = hold and not self._stopping
         for event in events:
             _EVENTS[type(event)](self, event)
         return self._finish()
@@ -614,10 +615,8 @@ class Core:
                 peer.forget_waiting()
                 self._let_session_go(peer)
 
-    def _maybe_stop(self) -> None:
-        """Everything assigned is decided: say goodbye."""
-        if self._sequencer.in_flight is not None:
-            return
+    def _say_goodbye(self) -> None:
+        """Everything assigned is decided."""
         for peer in self._peers.values():
             if peer.closing:
                 continue
@@ -629,7 +628,7 @@ class Core:
     def _finish(self) -> list[Effect]:
         """Deliver what was released, start the next commit, and collect the effects."""
         sequencer, out = self._sequencer, self._out
-        if sequencer.in_flight is None and (sequencer.open.wanted or self._flush):
+        if sequencer.is_free() and (sequencer.open.wanted or self._flush):
             commit = sequencer.seal(force=self._flush)
             self._flush = False
             if commit is not None:
@@ -638,8 +637,8 @@ class Core:
             released, sequencer.released = sequencer.released, []
             for answer in released:
                 self._deliver(answer)
-        if self._stopping:
-            self._maybe_stop()
+        if self._stopping and sequencer.in_flight is None:
+            self._say_goodbye()
         effects = out.take_effects()
         for number in out.woken:
             if number in self._peers:

@@ -6,7 +6,8 @@ A submission goes through these steps, and nothing goes round them:
 2. its conditions are judged, against what is *assigned*;
 3. it is assigned the next position, and joins the *open* batch;
 4. the open batch is sealed and given to the store when the one before it is decided: what arrived
-   while one commit ran is the next commit, so no timer is needed;
+   while one commit ran is the next commit, so no timer is needed (the caller may let others speak first,
+   who have been answered with the one before: ``Core.handle_all``);
 5. when the store says durable, and only then, its entries are published and its answers released.
 
 Each batch has a number.  What is judged against something not yet durable carries that thing's
@@ -175,6 +176,7 @@ class Sequencer:
         self.durable = 0  # the number of the last batch that is durable
         self.open = Batch(1)
         self.in_flight: Batch | None = None
+        self.held = False  # no commit is to begin
         self.released: list[Answer] = []  # may be given now; the core empties it
         self._touched: dict[Session, None] = {}  # rows that differ from the store's
         self._ended: list[bytes] = []
@@ -474,6 +476,14 @@ class Sequencer:
         batch = in_flight if in_flight and number <= in_flight.number else self.open
         batch.answers.append(answer)
         return batch
+
+    def is_waiting(self) -> bool:
+        """Whether somebody waits for a commit that could begin, if it is not held."""
+        return self.in_flight is None and self.open.wanted
+
+    def is_free(self) -> bool:
+        """Whether a commit may begin."""
+        return self.in_flight is None and not self.held
 
     def seal(self, *, force: bool = False) -> Commit | None:
         """The next commit, if none is outstanding and somebody waits for one (or *force* and

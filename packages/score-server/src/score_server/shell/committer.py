@@ -58,6 +58,8 @@ class Committer(Protocol):
     """What the hub and the server need of whoever works on the store."""
 
     state: StoreState
+    takes_time: bool
+    """Whether it answers commits later, so that fewer are quicker."""
 
     def attach(
         self,
@@ -156,6 +158,7 @@ class InlineCommitter:
     """
 
     def __init__(self, open_store: Callable[[], LogStore]) -> None:
+        self.takes_time = False
         self._clerk = Clerk(open_store())
         self.state = self._clerk.store.load()
 
@@ -184,6 +187,7 @@ class ThreadCommitter:
     """
 
     def __init__(self, open_store: Callable[[], LogStore]) -> None:
+        self.takes_time = True
         # One ticket for each job, and one more for the end.  Two deques behind one queue of
         # tickets, because a queue cannot be asked for its most urgent element; all of it is
         # atomic under the GIL and in C.

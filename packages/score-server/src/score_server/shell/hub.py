@@ -6,6 +6,8 @@ Rules
   step that no task can come between.
 - Effects only mark peers and queue jobs; none of them calls back into ``handle``.  A store that
   answers at once is handled right after, as the next event of the same step.
+- Where a store takes its time, a commit does not begin while others are *pressing*, if there was more than one: many
+  writers, each answered with the last commit, are to be in the next one together, not in two that take turns.
 - Who is sent to when: whoever has asked for something, at once in the step that answers it; those who
   merely follow, ``FOLLOWERS_AT_ONCE`` in each turn of the loop, and fewer as soon as somebody is *pressing*:
   has said something that nobody has read.  So a writer with many followers has its answer before they have
@@ -117,6 +119,8 @@ class Hub:
         self.followed = Followed()
         self.somebody_presses: Callable[[], bool] = lambda: False
         """Whether a connection has said something that waits to be read; set by who can tell."""
+        self.hear_more: Callable[[], object] = lambda: None
+        """Hear whoever presses, before a commit begins; set by who can."""
         self._unfinished: dict[int, int] = {}
         self._unfinished_total = 0
         self._unfinished_max = unfinished_bytes_max
@@ -132,14 +136,29 @@ class Hub:
         self._step(events)
         self._stir()
 
-    def receive(self, events: Iterable[Event]) -> None:
-        """As ``handle``, and send those who have asked for something their answers at once."""
-        self._step(events)
+    def receive(self, events: Iterable[Event], *, hold: bool = False) -> None:
+        """As ``handle``, and send those who have asked for something their answers at once.
+
+        *hold*: whoever is heard next may share a commit, which ``begin_commit`` then begins, to be called soon.
+        """
+        self._step(events, hold=hold and self._committer.takes_time)
         self._flush_turn()
 
     def deliver(self, event: Event) -> None:
         """As ``receive``, for what the store answers."""
-        self.receive((event,))
+        self.receive((event,), hold=True)
+        if self.holds_commit():
+            self.hear_more()
+            self.begin_commit()
+
+    def holds_commit(self) -> bool:
+        """Whether somebody waits for a commit that could begin."""
+        return self.failure is None and self._core.holds_commit()
+
+    def begin_commit(self) -> None:
+        """Begin the commit that somebody waits for, if it could."""
+        if self.holds_commit():
+            self.receive(())
 
     async def flush(self) -> None:
         """The flusher; runs for ever."""
@@ -147,12 +166,12 @@ class Hub:
             await self._flusher.wait()
             self._flush_turn()
 
-    def _step(self, events: Iterable[Event]) -> None:
+    def _step(self, events: Iterable[Event], *, hold: bool = False) -> None:
         if self.failure is not None:
             return
         try:
             now_ms = self._now_ms()
-            self._do(self._core.handle_all(events, now_ms), now_ms)
+            self._do(self._core.handle_all(events, now_ms, hold=hold), now_ms)
             if self.stopping and self._core.stopped:
                 self.stopped.set()
         except Exception as error:

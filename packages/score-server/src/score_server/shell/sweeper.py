@@ -10,6 +10,7 @@ Rules
   something that it did not take.
 - A *sweep* is one turn: what all ready sockets have said becomes one step of the core, so one commit,
   and then everybody whom it concerns is sent to once.  The loop's other tasks run between two sweeps.
+- Before a commit begins for more than one, whoever has spoken meanwhile is heard, ``HEARD_PER_COMMIT`` at most or little more.
 - Fairness: of one connection a sweep reads ``RECEIVE_BYTES`` at most, hands over ``EVENTS_MAX``
   messages at most, and sends one pull of output.  Sockets that merely take more again are sent to at the end of
   it, ``SENDS_AT_ONCE`` of them: else whoever says something waits for all followers of somebody who never rests.
@@ -39,6 +40,9 @@ from .transport import RECEIVE_BYTES
 
 REAP_S = 0.05
 SENDS_AT_ONCE = FOLLOWERS_AT_ONCE
+# More have no use of a larger commit, and those who were heard first would wait for it.
+HEARD_PER_COMMIT = 64
+SWEEPS_PER_COMMIT = 3
 # From Linux's <sys/epoll.h>: ``select`` has the names only where there is epoll.
 EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP = 0x001, 0x004, 0x008, 0x010
 
@@ -78,8 +82,10 @@ class Sweeper:
         self.writable: dict[Swept, None] = {}  # take more again, the longest waiting first
         self.ending: dict[Swept, float] = {}  # and when it is to be over
         self.somebody_ends = Flag()
+        self._left_over = Flag()
         self._scope = trio.CancelScope()
         self._takes_more = True
+        hub.hear_more = self._hear_more
         hub.somebody_presses = lambda: any(ready != EPOLLOUT for _, ready in epoll.poll(0))
 
     def add(self, sock: socket.socket, number: int, name: str, connection: Connection) -> None:
@@ -110,6 +116,7 @@ class Sweeper:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._reap)
+                    nursery.start_soon(self._hear_left_over)
                     while True:
                         if self.unheard:
                             await trio.lowlevel.checkpoint()
@@ -119,10 +126,32 @@ class Sweeper:
         finally:
             for swept in list(self.swept.values()):
                 swept.close()
+            self.hub.hear_more = lambda: None
             trio.lowlevel.notify_closing(fd)
             self.epoll.close()
 
     def _sweep(self) -> None:
+        if self._hear() > 1:
+            self._hear_more()
+        self.hub.begin_commit()
+        for swept in list(islice(self.writable, SENDS_AT_ONCE)):
+            del self.writable[swept]
+            swept.move(EPOLLOUT, [])
+
+    def _hear_more(self) -> None:
+        """Hear whoever presses, for as long as a commit waits for it."""
+        left = HEARD_PER_COMMIT
+        for _ in range(1, SWEEPS_PER_COMMIT):
+            heard = self._hear(hold=True) if left > 0 and self.hub.holds_commit() else 0
+            if not heard:
+                break
+            left -= heard
+        if self.unheard:
+            self._left_over.set()  # ``run`` may be waiting for somebody to say something new
+
+    def _hear(self, *, hold: bool = False) -> int:
+        """Hear everybody who is ready; returns how many.  A commit does not begin here with *hold*, nor for more
+        than one."""
         events: list[Event] = []
         heard, self.unheard = self.unheard, []
         for swept in heard:
@@ -136,12 +165,15 @@ class Sweeper:
             elif found.move(ready, events):
                 heard.append(found)
         if events:
-            self.hub.receive(events)
+            self.hub.receive(events, hold=hold or len(heard) > 1)
         for swept in heard:
             swept.settle()
-        for swept in list(islice(self.writable, SENDS_AT_ONCE)):
-            del self.writable[swept]
-            swept.move(EPOLLOUT, events)
+        return len(heard)
+
+    async def _hear_left_over(self) -> None:
+        while True:
+            await self._left_over.wait()
+            self._sweep()
 
     async def _reap(self) -> None:
         while True:
