@@ -96,6 +96,7 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> Playbook:
     """A server that keeps next to nothing in memory: catching up goes through the store."""
     monkeypatch.setattr(group, "RECENT_BYTES_MAX", 1)
     monkeypatch.setattr(feed, "SLICE_BYTES_MAX", 100)
+    monkeypatch.setattr(feed, "AWAITED_BYTES_MAX", 100)
     return Playbook()
 
 

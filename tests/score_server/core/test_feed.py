@@ -7,7 +7,13 @@ import pytest
 from score_server.core import feed as feed_module
 from score_server.core.cursor import Cursor, Due, Loading
 from score_server.core.events import ReadSlice, ReadSnapshot
-from score_server.core.feed import PART_BYTES_MAX, REPLY_BYTES, SLICE_BYTES_MAX, Feed
+from score_server.core.feed import (
+    AWAITED_BYTES_MAX,
+    PART_BYTES_MAX,
+    REPLY_BYTES,
+    SLICE_BYTES_MAX,
+    Feed,
+)
 from score_server.core.few import plus
 from score_server.core.group import Group
 from score_server.core.peer import Peer
@@ -109,7 +115,10 @@ def test_what_memory_does_not_have_is_read_once_for_all_at_the_same_place() -> N
         ask(cursor, 4)
         assert not feed.stir(cursor)
         assert not feed.stir(cursor)
-    assert feed.reads == [ReadSlice("g", 0, SLICE_BYTES_MAX), ReadSlice("g", 2, SLICE_BYTES_MAX)]
+    assert feed.reads == [
+        ReadSlice("g", 0, AWAITED_BYTES_MAX),
+        ReadSlice("g", 2, AWAITED_BYTES_MAX),
+    ]
     assert slice_read(feed, made, 0, rows(1, 2)) == [one, two]
     assert feed.stir(one)
     assert served(feed, one) == [Entries(1, [b"e1", b"e2"])]
@@ -136,7 +145,13 @@ def test_who_reads_catches_up_with_who_writes() -> None:
         assert isinstance(read, ReadSlice)
         feed.reads.clear()
         sizes.append(read.bytes_max)
-    assert sizes == [SLICE_BYTES_MAX, SLICE_BYTES_MAX, 40_000, SLICE_BYTES_MAX, PART_BYTES_MAX]
+    assert sizes == [
+        AWAITED_BYTES_MAX,
+        AWAITED_BYTES_MAX,
+        40_000,
+        AWAITED_BYTES_MAX,
+        PART_BYTES_MAX,
+    ]
     made.recent = type(made.recent)(5)
     publish(made, 6, 7)
     assert served(feed, cursor) == [Entries(1, [b"e6", b"e7"]), Synced(7, 7)]  # from memory
@@ -144,7 +159,15 @@ def test_who_reads_catches_up_with_who_writes() -> None:
     made.recent, made.durable_head = type(made.recent)(9), 9
     ask(cursor, 9)
     assert not feed.stir(cursor)
-    assert feed.reads == [ReadSlice("g", 7, SLICE_BYTES_MAX)]  # as at first
+    assert feed.reads == [ReadSlice("g", 7, AWAITED_BYTES_MAX)]  # as at first
+
+
+def test_who_waits_for_no_answer_reads_little_at_a_time() -> None:
+    feed, made = Feed(), group(stored=9)
+    cursor = join(made)
+    cursor.credit = 1
+    assert not feed.stir(cursor)
+    assert feed.reads == [ReadSlice("g", 0, SLICE_BYTES_MAX)]
 
 
 def test_catching_up_ends_in_memory() -> None:
@@ -193,7 +216,7 @@ def test_the_slices_of_slow_readers_are_bounded_and_read_again(
     assert (one.slice, two.slice is None) == (None, False)
     feed.reads.clear()
     assert not feed.stir(one)
-    assert feed.reads == [ReadSlice("g", 0, SLICE_BYTES_MAX)]
+    assert feed.reads == [ReadSlice("g", 0, AWAITED_BYTES_MAX)]
     assert feed.stir(two)
 
 
@@ -212,7 +235,7 @@ def test_recent_entries_of_all_groups_are_bounded_and_the_longest_unchanged_go(
     cursor = join(two)
     ask(cursor, 1)
     assert not feed.stir(cursor)
-    assert feed.reads == [ReadSlice("h", 0, SLICE_BYTES_MAX)]
+    assert feed.reads == [ReadSlice("h", 0, AWAITED_BYTES_MAX)]
 
 
 SNAPSHOT = SnapshotState(4, b"c" * 16, 5, b"d" * 32, 0)

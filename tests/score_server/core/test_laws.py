@@ -626,6 +626,7 @@ def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make catching up go through the store, slice by slice."""
     monkeypatch.setattr(group, "RECENT_BYTES_MAX", 150)
     monkeypatch.setattr(feed, "SLICE_BYTES_MAX", 100)
+    monkeypatch.setattr(feed, "AWAITED_BYTES_MAX", 100)
     monkeypatch.setattr(feed, "SLICES_TOTAL_MAX", 1)
     monkeypatch.setattr(feed, "RECENT_BYTES_TOTAL_MAX", 200)
 

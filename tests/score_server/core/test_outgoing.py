@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from score_server.core.cursor import Cursor, Loading
 from score_server.core.events import LookUp, ReadPage, ReadSlice, SliceRead, SnapshotRead
-from score_server.core.feed import REPLY_BYTES, SLICE_BYTES_MAX
+from score_server.core.feed import AWAITED_BYTES_MAX, REPLY_BYTES
 from score_server.core.group import Group
 from score_server.core.outgoing import AHEAD_MIN, GROUPS_PER_PAGE, Outgoing
 from score_server.core.peer import Peer
@@ -58,7 +58,7 @@ def test_a_reply_waits_for_its_entries_and_channels_take_turns() -> None:
     out.line_up(cursor, Synced(2, 1), 1)
     assert cursor.grant == 2
     assert not out.woken
-    assert out.take_effects() == [ReadSlice("g", 0, SLICE_BYTES_MAX)]
+    assert out.take_effects() == [ReadSlice("g", 0, AWAITED_BYTES_MAX)]
     assert out.slice_read(SliceRead("g", 0, [(1, b"a", b""), (2, b"b", b"")])) is None
     assert list(out.woken) == [1]
     out.stir(cursor)

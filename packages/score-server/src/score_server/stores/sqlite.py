@@ -37,7 +37,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 
-from ..wire.entry import next_chain
 from . import sqlite_garbage as garbage
 from .advance import GroupRow, advance
 from .base import (
@@ -64,6 +63,7 @@ from .sqlite_rows import (
     Row,
     StoredGroup,
     chunk_seal,
+    count_whole,
     entry_seal,
     is_named_rightly,
     pack,
@@ -259,39 +259,46 @@ class SqliteStore(LogStore):
 
     def read(self, group: str, after: int, bytes_max: int) -> list[tuple[int, bytes, bytes]]:
         self._check_usable()
-        out: list[tuple[int, bytes, bytes]] = []
-        before, damage = after, None
+        before = after
         try:
             found = self._group(group)
             if found is None or after < found.row.state.floor:
                 return []
             before, chain = self._before(found, after)
-            rows = self._recent.after(self._db, found.id, after)
-            for position, encoded, stored, time_ms, log_bytes, stored_seal in rows:
-                if (
-                    entry_seal(found.id, position, stored, time_ms, log_bytes) != stored_seal
-                    or type(encoded) is not bytes
-                    or next_chain(chain, encoded) != stored
-                ):
-                    damage = f"entry {position} does not fit its chain"
-                    break
-                bytes_max -= len(encoded)
-                if out and bytes_max < 0:
-                    rows.close()  # before the next statement: it would go on from there
-                    return out
-                before, chain = position, stored
-                out.append((position, encoded, stored))
-            rows.close()
-            head = found.row.state.head
-            if damage is None and before != head:
-                damage = f"its log ends there and its head is {head}"
-            if damage is None and chain != found.row.state.chain:
-                damage = "its head's chain is not the log's"
+            taken, damage, is_cut = self._take(found.id, after, bytes_max)
         except sqlite3.DatabaseError as error:
-            damage = f"SQLite says: {error}"
-        if damage is not None and not out:
+            raise GroupDamaged(group, before, f"SQLite says: {error} ({self._path})") from error
+        good = count_whole(found.id, chain, taken)
+        if good:
+            before, _, chain = taken[good - 1][:3]
+        head = found.row.state.head
+        if good < len(taken):
+            damage = f"entry {taken[good][0]} does not fit its chain"
+        elif damage is None and not is_cut and before != head:
+            damage = f"its log ends there and its head is {head}"
+        elif damage is None and not is_cut and chain != found.row.state.chain:
+            damage = "its head's chain is not the log's"
+        if damage is not None and not good:
             raise GroupDamaged(group, before, f"{damage} ({self._path})")
-        return out
+        return [row[:3] for row in taken[:good]]
+
+    def _take(
+        self, group_id: int, after: int, bytes_max: int
+    ) -> tuple[list[Row], str | None, bool]:
+        """Entries of about *bytes_max* as they stand there, what SQLite says against more, and whether there are more."""
+        taken: list[Row] = []
+        rows = self._recent.after(self._db, group_id, after)
+        try:
+            for row in rows:
+                bytes_max -= len(row[1]) if type(row[1]) is bytes else 0
+                if taken and bytes_max < 0:
+                    return taken, None, True
+                taken.append(row)
+        except sqlite3.DatabaseError as error:
+            return taken, f"SQLite says: {error}", False
+        finally:
+            rows.close()  # before the next statement: it would go on from there
+        return taken, None, False
 
     def _before(self, group: StoredGroup, upto: int) -> tuple[int, bytes]:
         """The last entry's position up to *upto*, with its chain; those of the floor if none stands above it.

@@ -6,10 +6,11 @@ import sqlite3
 import struct
 from collections.abc import Sequence
 from functools import cache
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from ..wire.entry import chains_behind, next_chain
 from .advance import GroupRow
 from .base import GroupState, SnapshotState
 
@@ -209,6 +210,33 @@ def entry_seal(
         return crc32(chain, crc32(place))  # type: ignore[arg-type]
     except (struct.error, TypeError):
         return -1
+
+
+def count_whole(group_id: int, chain: bytes, rows: Sequence[Row]) -> int:
+    """How many of *rows*, from the first on, are entries behind *chain* as they were written.
+
+    A row: position, bytes, chain, time, log bytes, seal.
+    """
+    if not rows:
+        return 0
+    # By columns, and one by one only to find the fault: a joiner may ask for millions.
+    positions, encoded, chains, times_ms, log_bytes, seals = zip(*rows, strict=True)
+    if (
+        set(map(type, encoded)) == {bytes}
+        and tuple(map(entry_seal, repeat(group_id), positions, chains, times_ms, log_bytes))
+        == seals
+        and chains_behind(chain, encoded) == list(chains)
+    ):
+        return len(rows)
+    for count, (position, data, stored, time_ms, size, stored_seal) in enumerate(rows):
+        if (
+            entry_seal(group_id, position, stored, time_ms, size) != stored_seal
+            or type(data) is not bytes
+            or next_chain(chain, data) != stored
+        ):
+            return count
+        chain = stored
+    raise AssertionError("some row was found to be different")
 
 
 def chunk_seal(snapshot_id: int, offset: object, data: object) -> int:
