@@ -90,7 +90,10 @@ class RecentEntries:
         heads: dict[int, Row] = {}
         wanted = self._indexed
         # At rest there are none; then damage in the entries is that of the groups whose they are.
-        rows = db.execute(_RECENT, (self._indexed,)) if self._indexed != self._last else ()
+        rows: list[Row] = []
+        if self._indexed != self._last:
+            # All at once: a statement that is left in its middle keeps the file locked behind its connection's end.
+            rows = db.execute(_RECENT, (self._indexed,)).fetchall()
         for id_, group_id, *head, stored in rows:
             wanted += 1
             if id_ != wanted or entry_seal(group_id, *head) != stored:
