@@ -125,6 +125,15 @@ def test_a_change_that_cannot_be_read_stops_the_view_for_good(log: Log, replica:
         replica.own(3)
 
 
+def test_an_empty_replica_that_follows_another_history_voids_its_channels(replica: Replica) -> None:
+    before = replica.resets
+    replica.joined(Joined(2, INCARNATION, 0, 5, None))
+    assert replica.resets == before  # the same one
+    replica.joined(Joined(3, b"n" * 16, 0, 5, None))
+    assert replica.resets == before + 1
+    assert (replica.incarnation, replica.position) == (b"n" * 16, 0)
+
+
 def test_joining_anew_or_from_elsewhere_than_asked_is_the_servers_mistake(
     log: Log, replica: Replica
 ) -> None:
