@@ -120,6 +120,11 @@ class _Place(ref[Member]):
     member_id: int
     resets: int
 
+    def standing(self) -> Member | None:
+        """The member, if it is still there and has not gone back since it joined: else what comes is not for it."""
+        member = self()
+        return member if member is not None and member.resets == self.resets else None
+
 
 class Conversation:
     """Messages out, answers in, entries to replicas.
@@ -296,11 +301,11 @@ class Conversation:
         for entry in entries:  # one, mostly: sum and map cost more than it does
             self.entry_bytes += len(entry)
         place = self._places.get(channel)
-        replica = place() if place is not None else None
-        if replica is not None and place is not None and place.resets == replica.resets:
-            if channel in self._incoming:
-                raise RemoteProtocolError(OUT_OF_ORDER, "entries before a snapshot's end")
-            replica.receive_all(entries)
+        if place is None or (replica := place.standing()) is None:
+            return
+        if channel in self._incoming:
+            raise RemoteProtocolError(OUT_OF_ORDER, "entries before a snapshot's end")
+        replica.receive_all(entries)
 
     def _dispatch(self, message: Message) -> None:
         match message:
@@ -332,8 +337,7 @@ class Conversation:
 
     def _receive_joined(self, message: Joined) -> None:
         place = self._places.get(message.channel)
-        replica = place() if place is not None else None
-        if replica is not None and place is not None and place.resets == replica.resets:
+        if place is not None and (replica := place.standing()) is not None:
             incoming = replica.joined(message)
             # Where it is another group of that name, the other channels are void, not this one.
             place.resets = replica.resets
@@ -343,8 +347,7 @@ class Conversation:
 
     def _receive_chunk(self, channel: int, offset: int, data: bytes) -> None:
         place, incoming = self._places.get(channel), self._incoming.get(channel)
-        replica = place() if place is not None else None
-        if replica is None or place is None or place.resets != replica.resets:
+        if place is None or (replica := place.standing()) is None:
             self._incoming.pop(channel, None)  # dropped, or void; the server does not know yet
             return
         if incoming is None:

@@ -24,8 +24,9 @@ from .rows import new
 
 # A commit may have to wait for the reading of one.  The slowest hundredth of the sets beside the making of a
 # snapshot of 100,000 entries took 2.2 ms with 32 KiB, 1.0 with 8.  But a call that waits for the end of a log is to wait
-# for few of them: 585,000 entries a second come with 32 KiB, 450,000 with 8.  And who reads is to catch up with who writes, and may get one slice for each commit, or for each turn of all followers:
-# a slice is also twice as long as what was written since the one before, up to ``PART_BYTES_MAX``.
+# for few of them: 580,000 entries a second come with 32 KiB, 450,000 with 8.  And who reads is to catch up with who
+# writes, and may get one slice for each commit, or for each turn of all followers: a slice is also twice as long as
+# what was written since the one before, up to ``PART_BYTES_MAX``.
 SLICE_BYTES_MAX = 8 * 1024
 AWAITED_BYTES_MAX = 32 * 1024
 RECENT_BYTES_TOTAL_MAX = 64 * 1024 * 1024
