@@ -60,6 +60,7 @@ from ..wire.messages import (
     TurnGranted,
     Welcome,
 )
+from ..wire.rows import new
 from ..wire.runs import Output, SubmitRun, TakenRun
 from .compactors import COMPACT, Compactors
 from .cursor import Cursor
@@ -89,7 +90,6 @@ from .joins import NEVER, Joins
 from .outgoing import Outgoing
 from .peer import ANSWERS_MAX, HELD_BYTES_MAX, Peer
 from .residents import Residents, Waiting, still
-from .rows import new
 from .sequencer import Answer, GroupGone, Sequencer, Violation
 from .session import Session
 from .snapshots import Snapshots

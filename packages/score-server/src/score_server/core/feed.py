@@ -16,11 +16,11 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from ..wire.messages import Entries, SnapshotChunk
+from ..wire.rows import new
 from ..wire.runs import Output
 from .cursor import Cursor
 from .events import Read, ReadSlice, ReadSnapshot
 from .group import Group
-from .rows import new
 
 # A commit may have to wait for the reading of one.  The slowest hundredth of the sets beside the making of a
 # snapshot of 100,000 entries took 2.2 ms with 32 KiB, 1.0 with 8.  But a call that waits for the end of a log is to wait

@@ -22,8 +22,8 @@ from ..stores.base import GroupState, NewEntry, NewTrim
 from ..wire.entry import Entry, encode_entry, encode_run, next_chain
 from ..wire.limits import MIB
 from ..wire.messages import Message
+from ..wire.rows import new
 from .few import Few, plus
-from .rows import new
 
 if TYPE_CHECKING:
     from .cursor import Cursor

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..stores.base import GroupState
 from ..wire.limits import Limits
 from ..wire.messages import GroupPage, ListGroups
+from ..wire.rows import new
 from ..wire.runs import Output, TakenRun
 from . import snapshots
 from .cursor import Cursor, Due
@@ -17,7 +18,6 @@ from .feed import REPLY_BYTES, Feed
 from .few import plus
 from .group import Group
 from .peer import Peer
-from .rows import new
 
 GROUPS_PER_PAGE = 128
 # So many positions further on it pays to wake somebody twice.

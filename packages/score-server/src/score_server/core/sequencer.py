@@ -58,10 +58,10 @@ from ..wire.messages import (
     Taken,
     TurnGranted,
 )
+from ..wire.rows import new
 from ..wire.runs import Output, SubmitRun, TakenRun
 from .few import Few
 from .group import Group
-from .rows import new
 from .session import GONE, Record, Refusal, Session
 from .turns import Asked
 

@@ -22,8 +22,8 @@ from itertools import repeat
 from typing import NamedTuple
 
 from ..stores.base import SessionChange, SessionState, StoredOutcome
+from ..wire.rows import new
 from .few import Few, plus
-from .rows import new
 
 GONE = ""  # no group has this name
 

@@ -11,6 +11,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
+from ..wire.rows import new as make
 from .base import (
     AppendRefused,
     Commit,
@@ -23,7 +24,6 @@ from .base import (
 )
 
 _GROUP_OF = attrgetter("group")
-_new = tuple.__new__  # a third of what a NamedTuple's own constructor takes
 
 
 class GroupRow(NamedTuple):
@@ -104,11 +104,11 @@ class _Step:
                 head = position
                 log_bytes += len(encoded)
             # Not _replace, which costs more than the rest of this: an append is what a server mostly does.
-            state = _new(
+            state = make(
                 GroupState,
                 (name, incarnation, head, chain, time_ms, floor, keep, log_bytes, snapshot),
             )
-            self.rows[name] = _new(GroupRow, (state, floor_chain, candidate))
+            self.rows[name] = make(GroupRow, (state, floor_chain, candidate))
             self._appended.setdefault(name, []).extend(new)
 
     def drop(self, groups: Iterable[str]) -> None:

@@ -37,6 +37,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 
+from ..wire.rows import new as make
 from . import sqlite_garbage as garbage
 from .advance import GroupRow, advance
 from .base import (
@@ -81,7 +82,6 @@ _CHECKPOINT = "PRAGMA wal_checkpoint(RESTART)"
 _SHORTEN = "PRAGMA wal_checkpoint(TRUNCATE)"  # after a commit that was larger than the log may be
 _SEALED = ("groups", "sessions", "outcomes", "new_outcomes", "extent", "garbage")
 
-_new = tuple.__new__  # a third of what a NamedTuple's own constructor takes
 _Candidate = tuple[int, int]  # its id, and the bytes of it that are there
 
 
@@ -433,7 +433,7 @@ class SqliteStore(LogStore):
         *adopted*: its snapshot was its candidate.
         """
         if old is not None and row is not None and not adopted:
-            new = _new(StoredGroup, (id_, old.snapshot_id, row))
+            new = make(StoredGroup, (id_, old.snapshot_id, row))
             if row.state.floor != old.row.state.floor:
                 self._write_floor(new)
             return new

@@ -20,6 +20,7 @@ from math import inf
 from typing import NamedTuple
 from zlib import crc32
 
+from ..wire.rows import new as make
 from .base import AppendRefused, NewEntry
 from .sqlite_rows import (
     ADD_ENTRIES,
@@ -55,9 +56,6 @@ _INDEX = (
     "ORDER BY group_id, position"
 )
 _SET_EXTENT = "UPDATE extent SET indexed = ?, last = ?, seal = ?"
-
-
-_new = tuple.__new__  # a third of what a NamedTuple's own constructor takes
 
 
 class Moved(NamedTuple):
@@ -185,9 +183,9 @@ class RecentEntries:
                 continue  # its row has just been made, or is gone
             known = self.moved.get(name)
             if known is not None:
-                moved[name] = _new(Moved, (known.stored_head, new))
+                moved[name] = make(Moved, (known.stored_head, new))
             elif new.row.state.head != old.row.state.head:
-                moved[name] = _new(Moved, (old.row.state.head, new))
+                moved[name] = make(Moved, (old.row.state.head, new))
         return moved
 
     def is_full(self, added: int) -> bool:

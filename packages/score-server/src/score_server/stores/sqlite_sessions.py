@@ -19,6 +19,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ..wire.rows import new as make
 from .base import SessionChange, SessionState, StoredOutcome
 from .sqlite_rows import (
     ADD_NEW_RUNS,
@@ -38,7 +39,6 @@ from .sqlite_rows import (
 )
 
 _LATE_RUNS_MAX = 512
-_new = tuple.__new__  # a third of what a NamedTuple's own constructor takes
 
 _ALL = f"""
 SELECT {OUTCOMES} FROM outcomes UNION ALL SELECT {OUTCOMES} FROM new_outcomes ORDER BY session, seq
@@ -179,7 +179,7 @@ def _runs(change: SessionChange) -> list[_Run]:
     _, _, used_ms, settled, outcomes, dropped = change
     if len(outcomes) == 1 and not dropped:  # as of most authors
         ((seq, position, group, pinned, seen),) = outcomes
-        return [_new(_Run, (seq, 1, position, group, int(pinned), seen, settled, used_ms))]
+        return [make(_Run, (seq, 1, position, group, int(pinned), seen, settled, used_ms))]
     runs: list[_Run] = []
     first = -1  # where the run begins whose end and whatever is common to it are these:
     end = shift = seen = 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from score_server.core.rows import new
 from score_server.wire.messages import Taken
+from score_server.wire.rows import new
 
 
 def test_a_row_made_in_haste_is_one_of_its_kind() -> None:
