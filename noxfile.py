@@ -5,7 +5,7 @@
     nox -s lint types            what an editor should have told you
     nox -s simulate -- --seeds 9999 --bugs   clients, server, network and disk, from seeds
     nox -s faults                real processes under real faults: root, about ten minutes
-    nox -s benchmarks            ours and the peers, measured side by side: about ten minutes
+    nox -s benchmarks            ours and the peers, measured side by side: about five minutes
 
 Sessions install what they need into their own environments; only nox itself has to be
 there.  A Python that is not installed is skipped, also under ``CI=true``.
@@ -210,7 +210,7 @@ PEERS = (
 
 @nox.session(python=BASE, default=False)
 def benchmarks(session: nox.Session) -> None:
-    """Ours and the peers side by side (ten minutes); ``-- --quick``, ``-- --row 5``, ``-- --write``."""
+    """Ours and the peers side by side (five minutes); ``-- --quick``, ``-- --row 5``, ``-- --write``."""
     if not shutil.which("redis-server") and os.geteuid() == 0 and shutil.which("apt-get"):
         codes = [0, 100]
         session.run("apt-get", "update", "-qq", external=True, success_codes=codes)
